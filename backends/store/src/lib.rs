@@ -1,0 +1,132 @@
+//! What a store of mail is to postino: one trait, and the values it works on.
+//!
+//! Lives here: [`MailStore`], and beside it the types that its methods take and
+//! give. A store is a crate of its own that depends on this one.
+//! May not: know a protocol, a socket, a thread or a file; this crate has no
+//! dependencies.
+//!
+//! # The way of one message
+//!
+//! 1. At RCPT, [`MailStore::admit`] says whether a [`Mailbox`] can take mail.
+//! 2. After the data, [`MailStore::prepare`] makes, once per transaction, what
+//!    its recipients can share.
+//! 3. Each recipient's [`Delivery`] queues in the [`Lane`] that
+//!    [`MailStore::lane`] names for his mailbox.
+//! 4. A worker takes what waits there, up to the lane's batch, and calls
+//!    [`MailStore::deliver_batch`], which by default calls
+//!    [`MailStore::deliver`] for each.
+//! 5. Right before the step that makes the message visible the store calls
+//!    [`Delivery::begin_commit`]; it is refused where the client has already
+//!    been told that the message was not stored.
+//! 6. [`Delivery::finish`] takes the result. An `Ok` is a promise: the message
+//!    is whole, visible and on stable storage, and survives a power cut.
+//!
+//! ```
+//! use postino_store::{Delivery, DeliveryError, DeliveryId, MailStore};
+//! use std::{collections::HashMap, io::Read, sync::Mutex};
+//!
+//! /// Keeps mail in memory: everything a store must do but last.
+//! #[derive(Default)]
+//! struct Heap(Mutex<HashMap<String, Vec<Vec<u8>>>>);
+//!
+//! impl MailStore for Heap {
+//!     fn deliver(&self, delivery: &Delivery) -> Result<DeliveryId, DeliveryError> {
+//!         let mut message = delivery.header().to_vec();
+//!         delivery
+//!             .message()
+//!             .body()
+//!             .reader()
+//!             .read_to_end(&mut message)
+//!             .map_err(|cause| DeliveryError::io("read the message", "", cause))?;
+//!         delivery.begin_commit()?;
+//!         let mut mailboxes = self.0.lock().unwrap();
+//!         let messages = mailboxes.entry(delivery.mailbox().name().to_string()).or_default();
+//!         messages.push(message);
+//!         Ok(DeliveryId::new(messages.len().to_string()))
+//!     }
+//! }
+//! ```
+
+#[cfg(feature = "contract")]
+pub mod contract;
+mod date;
+mod delivery;
+mod error;
+mod lane;
+mod line_ends;
+mod mailbox;
+mod message;
+mod template;
+
+pub use date::Timestamp;
+pub use delivery::{Answer, Delivery, DeliveryId, Fate, Prepared};
+pub use error::{Class, DeliveryError, EnhancedCode, Failure};
+pub use lane::Lane;
+pub use line_ends::LineEnds;
+pub use mailbox::{IfMissing, Mailbox, MailboxName, NameError};
+pub use message::{Body, BodyReader, Message};
+pub use template::{PathTemplate, TemplateError};
+
+/// A store of mail.
+///
+/// Every method may block, and none is called on the event loop. A panic in one
+/// is that recipient's `451 4.3.0` and nothing else's.
+pub trait MailStore: Send + Sync {
+    /// Stores one message in one mailbox: whole, visible and on stable storage
+    /// when it returns `Ok`; nothing left behind when it returns `Err`.
+    ///
+    /// Calls [`Delivery::begin_commit`] right before the step that makes the
+    /// message visible. Never waits for a lock that others hold: it returns
+    /// [`DeliveryError::Locked`], and the pool tries again.
+    fn deliver(&self, delivery: &Delivery) -> Result<DeliveryId, DeliveryError>;
+
+    /// Where deliveries to this mailbox queue, how many run there at once, and
+    /// how many are taken together. Pure: no I/O, the same answer every time.
+    fn lane(&self, mailbox: &Mailbox) -> Lane {
+        Lane::of(mailbox.name().as_str(), 4, 1)
+    }
+
+    /// Stores what was taken from one lane together. Each delivery is given its
+    /// result by [`Delivery::finish`] as soon as that result is true; one that
+    /// is not given any is answered `451 4.3.0`.
+    fn deliver_batch(&self, deliveries: &[Delivery]) {
+        for delivery in deliveries {
+            delivery.finish(self.deliver(delivery));
+        }
+    }
+
+    /// Makes what the recipients of one message can share. Called once per
+    /// transaction, before its deliveries and in no lane.
+    fn prepare(
+        &self,
+        _message: &Message,
+        _mailboxes: &[&Mailbox],
+    ) -> Result<Prepared, DeliveryError> {
+        Ok(Prepared::nothing())
+    }
+
+    /// Whether the mailbox can take a message now, asked at RCPT: is the store
+    /// there, does the mailbox exist (or may be made, [`Mailbox::if_missing`]),
+    /// is there room for `size` octets where the client declared them.
+    fn admit(&self, _mailbox: &Mailbox, _size: Option<u64>) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+
+    /// Gets the store ready to serve; called once, before any other method but
+    /// [`MailStore::lane`], under the identity that the deliveries will have.
+    fn open(&self) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+
+    /// What an administrator should be told of how [`MailStore::open`] found the
+    /// store, as one line without its end; asked after it.
+    fn notice(&self) -> Option<String> {
+        None
+    }
+
+    /// Makes the store itself and these mailboxes, durably; leaves what is
+    /// there alone. It is `postino init`, for an administrator.
+    fn init(&self, _mailboxes: &[MailboxName]) -> Result<(), DeliveryError> {
+        Ok(())
+    }
+}
