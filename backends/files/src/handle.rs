@@ -1,0 +1,99 @@
+//! What the calls take and give: open directories and files, and their status.
+//!
+//! Lives here: owned descriptors that remember the path they were opened by,
+//! for error messages and records; no call uses that path again.
+//! May not: make a call, but the close when a handle is dropped.
+
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+/// An open directory; closed when dropped.
+#[derive(Debug)]
+pub struct Dir {
+    descriptor: OwnedFd,
+    path: PathBuf,
+}
+
+impl Dir {
+    /// Takes an open directory and the path to call it by.
+    pub fn new(descriptor: OwnedFd, path: PathBuf) -> Self {
+        Self { descriptor, path }
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+/// An open file; closed when dropped. After a good [`sync_file`] the close has
+/// nothing left to report.
+///
+/// [`sync_file`]: crate::Files::sync_file
+#[derive(Debug)]
+pub struct File {
+    descriptor: OwnedFd,
+    path: PathBuf,
+}
+
+impl File {
+    /// Takes an open file and the path to call it by.
+    pub fn new(descriptor: OwnedFd, path: PathBuf) -> Self {
+        Self { descriptor, path }
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+/// What tells one file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The file system's device.
+    pub device: u64,
+    /// The inode on it.
+    pub inode: u64,
+    /// When it was made, in seconds since 1970 and nanoseconds, where the file
+    /// system tells: inode numbers are used again.
+    pub born: Option<(i64, u32)>,
+}
+
+/// What lies under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link, a device, a FIFO or a socket.
+    Other,
+}
+
+/// The facts of a file or directory that somebody here asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Which one it is.
+    pub identity: Identity,
+    /// What it is.
+    pub kind: Kind,
+    /// Its size in octets.
+    pub size: u64,
+    /// The last reading or writing of its content, in seconds since 1970.
+    pub used: i64,
+}

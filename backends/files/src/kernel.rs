@@ -1,0 +1,348 @@
+//! The calls, made for real.
+//!
+//! Lives here: [`Kernel`], and its ways around kernels and file systems that
+//! lack a call.
+//! May not: retry what is not harmless to repeat. Looking and unlinking are
+//! repeated after EINTR; create, rename and sync are not: they may have
+//! happened.
+
+use crate::{Dir, File, Files, Identity, Kind, Status};
+use rustix::{
+    fd::OwnedFd,
+    fs::{self, AtFlags, FileType, Mode, OFlags, RawMode, RenameFlags, ResolveFlags, StatxFlags},
+    io::{Errno, retry_on_intr},
+};
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+
+/// Mode bits that a umask is likely to take away.
+const SHARED_BITS: u32 = 0o077;
+
+/// The kernel's own calls.
+#[derive(Debug, Default)]
+pub struct Kernel {
+    /// openat2 (Linux 5.6) is not there, or a seccomp filter denies it.
+    without_openat2: AtomicBool,
+}
+
+impl Kernel {
+    /// The calls of the running kernel.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens a directory through any number of components in one call.
+    fn open_beneath(&self, at: &Dir, path: &Path) -> Result<OwnedFd, Errno> {
+        if !self.without_openat2.load(Ordering::Relaxed) {
+            let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+            match retry_on_intr(|| fs::openat2(at, path, DIRECTORY, Mode::empty(), resolve)) {
+                Err(Errno::NOSYS | Errno::PERM) => {
+                    self.without_openat2.store(true, Ordering::Relaxed);
+                }
+                opened => return opened,
+            }
+        }
+        open_each(at, path)
+    }
+}
+
+impl Files for Kernel {
+    fn open_root(&self, path: &Path) -> io::Result<Dir> {
+        let opened = retry_on_intr(|| fs::open(path, DIRECTORY, Mode::empty()))?;
+        Ok(Dir::new(opened, path.to_owned()))
+    }
+
+    fn open_dir(&self, at: &Dir, path: &Path) -> io::Result<Dir> {
+        Ok(Dir::new(self.open_beneath(at, path)?, at.path().join(path)))
+    }
+
+    fn make_dir(&self, at: &Dir, name: &Path, mode: u32) -> io::Result<()> {
+        fs::mkdirat(at, name, Mode::from_raw_mode(mode))?;
+        if mode & SHARED_BITS != 0 {
+            let dir = open_each(at, name)?;
+            // chmod takes the set-group-ID bit that the parent gave, unless named.
+            let inherited = Mode::from_raw_mode(fs::fstat(&dir)?.st_mode) & Mode::SGID;
+            fs::fchmod(&dir, Mode::from_raw_mode(mode) | inherited)?;
+        }
+        Ok(())
+    }
+
+    fn create(&self, at: &Dir, name: &Path, mode: u32) -> io::Result<File> {
+        let flags = OFlags::WRONLY
+            | OFlags::CREATE
+            | OFlags::EXCL
+            | OFlags::NOFOLLOW
+            | OFlags::CLOEXEC
+            | OFlags::NOCTTY;
+        let mode_bits = Mode::from_raw_mode(mode);
+        let created = fs::openat(at, name, flags, mode_bits)?;
+        if mode & SHARED_BITS != 0
+            && let Err(error) = fs::fchmod(&created, mode_bits)
+        {
+            let _ = self.unlink(at, name);
+            return Err(error.into());
+        }
+        Ok(File::new(created, at.path().join(name)))
+    }
+
+    fn open(&self, at: &Dir, name: &Path) -> io::Result<File> {
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let opened = retry_on_intr(|| fs::openat(at, name, flags, Mode::empty()))?;
+        Ok(File::new(opened, at.path().join(name)))
+    }
+
+    fn read(&self, file: &File, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(retry_on_intr(|| rustix::io::read(file, &mut *buffer))?)
+    }
+
+    fn write(&self, file: &File, octets: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(file, octets)?)
+    }
+
+    fn sync_file(&self, file: &File) -> io::Result<()> {
+        Ok(fs::fsync(file)?)
+    }
+
+    fn sync_dir(&self, dir: &Dir) -> io::Result<()> {
+        Ok(fs::fsync(dir)?)
+    }
+
+    fn rename(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()> {
+        match fs::renameat_with(from, name, to, new_name, RenameFlags::NOREPLACE) {
+            // The kernel, or this file system, does not have the flag.
+            Err(Errno::NOSYS | Errno::INVAL) => self.link_and_unlink(from, name, to, new_name),
+            renamed => Ok(renamed?),
+        }
+    }
+
+    fn link(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()> {
+        Ok(fs::linkat(from, name, to, new_name, AtFlags::empty())?)
+    }
+
+    fn unlink(&self, at: &Dir, name: &Path) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::unlinkat(at, name, AtFlags::empty()))?)
+    }
+
+    fn stat(&self, at: &Dir, name: &Path) -> io::Result<Status> {
+        Ok(status(at, name, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    fn stat_dir(&self, dir: &Dir) -> io::Result<Status> {
+        Ok(status(dir, Path::new(""), AtFlags::EMPTY_PATH)?)
+    }
+
+    fn read_dir(&self, dir: &Dir, max: usize) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in fs::Dir::read_from(dir)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if names.len() == max {
+                break;
+            }
+            if name != b"." && name != b".." {
+                names.push(OsStr::from_bytes(name).to_owned());
+            }
+        }
+        Ok(names)
+    }
+}
+
+impl Kernel {
+    fn link_and_unlink(
+        &self,
+        from: &Dir,
+        name: &Path,
+        to: &Dir,
+        new_name: &Path,
+    ) -> io::Result<()> {
+        self.link(from, name, to, new_name)?;
+        // The file has its new name; an old one that stays harms nobody.
+        let _ = self.unlink(from, name);
+        Ok(())
+    }
+}
+
+/// What openat2 does, by one call a component.
+fn open_each(at: &Dir, path: &Path) -> Result<OwnedFd, Errno> {
+    let mut opened: Option<OwnedFd> = None;
+    for component in path {
+        let next = retry_on_intr(|| match &opened {
+            Some(parent) => {
+                fs::openat(parent, component, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
+            }
+            None => fs::openat(at, component, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()),
+        })?;
+        opened = Some(next);
+    }
+    opened.ok_or(Errno::NOENT)
+}
+
+fn status(at: &Dir, path: &Path, flags: AtFlags) -> Result<Status, Errno> {
+    let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
+    let stat = match retry_on_intr(|| fs::statx(at, path, flags, mask)) {
+        // Linux before 4.11, or a seccomp filter.
+        Err(Errno::NOSYS | Errno::PERM) => return status_without_birth(at, path, flags),
+        stat => stat?,
+    };
+    let has_birth = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
+    Ok(Status {
+        identity: Identity {
+            device: fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+            inode: stat.stx_ino,
+            born: has_birth.then_some((stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec)),
+        },
+        kind: kind(stat.stx_mode.into()),
+        size: stat.stx_size,
+        used: stat.stx_atime.tv_sec.max(stat.stx_mtime.tv_sec),
+    })
+}
+
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::cast_sign_loss,
+    clippy::cast_lossless,
+    reason = "the fields' types differ between architectures; device, inode and size are never negative"
+)]
+fn status_without_birth(at: &Dir, path: &Path, flags: AtFlags) -> Result<Status, Errno> {
+    let stat = retry_on_intr(|| fs::statat(at, path, flags))?;
+    Ok(Status {
+        identity: Identity { device: stat.st_dev as u64, inode: stat.st_ino as u64, born: None },
+        kind: kind(stat.st_mode),
+        size: stat.st_size as u64,
+        used: (stat.st_atime as i64).max(stat.st_mtime as i64),
+    })
+}
+
+fn kind(mode: RawMode) -> Kind {
+    match FileType::from_raw_mode(mode) {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Directory,
+        _ => Kind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kernel, open_each, status_without_birth};
+    use crate::{Dir, Files, Identity, Kind, Status};
+    use rustix::fs::AtFlags;
+    use std::{
+        fs, io,
+        os::unix::fs::{PermissionsExt, symlink},
+        path::Path,
+        sync::atomic::Ordering,
+    };
+
+    fn root() -> (tempfile::TempDir, Kernel, Dir) {
+        let directory = tempfile::tempdir().unwrap();
+        let kernel = Kernel::new();
+        let root = kernel.open_root(directory.path()).unwrap();
+        (directory, kernel, root)
+    }
+
+    fn path(text: &str) -> &Path {
+        Path::new(text)
+    }
+
+    #[test]
+    fn a_rename_never_overwrites_with_or_without_renameat2() {
+        let (directory, kernel, root) = root();
+        for way in [Kernel::rename, Kernel::link_and_unlink] {
+            fs::write(directory.path().join("a"), "a").unwrap();
+            fs::write(directory.path().join("b"), "b").unwrap();
+            let refused = way(&kernel, &root, path("a"), &root, path("b")).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+            assert_eq!(fs::read(directory.path().join("b")).unwrap(), b"b");
+            fs::remove_file(directory.path().join("b")).unwrap();
+            way(&kernel, &root, path("a"), &root, path("b")).unwrap();
+            assert_eq!(fs::read(directory.path().join("b")).unwrap(), b"a");
+            assert!(!directory.path().join("a").exists());
+        }
+    }
+
+    #[test]
+    fn no_symbolic_link_is_followed_below_the_root() {
+        let (directory, kernel, root) = root();
+        fs::create_dir_all(directory.path().join("real/inner")).unwrap();
+        symlink("real", directory.path().join("link")).unwrap();
+        symlink("nowhere", directory.path().join("dangling")).unwrap();
+        let without_openat2 = Kernel::new();
+        without_openat2.without_openat2.store(true, Ordering::Relaxed);
+        for kernel in [&kernel, &without_openat2] {
+            assert!(kernel.open_dir(&root, path("real/inner")).is_ok());
+            assert!(kernel.open_dir(&root, path("link")).is_err());
+            assert!(kernel.open_dir(&root, path("link/inner")).is_err());
+        }
+        assert!(open_each(&root, path("link/inner")).is_err());
+        let refused = kernel.create(&root, path("dangling"), 0o600).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert!(kernel.open(&root, path("dangling")).is_err());
+        assert_eq!(kernel.stat(&root, path("link")).unwrap().kind, Kind::Other);
+    }
+
+    #[test]
+    fn modes_are_as_given_and_a_setgid_parent_is_followed() {
+        let (directory, kernel, root) = root();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o2700)).unwrap();
+        for mode in [0o700, 0o772] {
+            let name = format!("{mode:o}");
+            kernel.make_dir(&root, path(&name), mode).unwrap();
+            let made = fs::metadata(directory.path().join(&name)).unwrap();
+            assert_eq!(made.permissions().mode() & 0o7777, 0o2000 | mode);
+        }
+        for mode in [0o600, 0o662] {
+            let name = format!("file{mode:o}");
+            kernel.create(&root, path(&name), mode).unwrap();
+            let made = fs::metadata(directory.path().join(&name)).unwrap();
+            assert_eq!(made.permissions().mode() & 0o7777, mode);
+        }
+    }
+
+    #[test]
+    fn statx_and_stat_agree_but_for_the_birth() {
+        let (directory, kernel, root) = root();
+        fs::write(directory.path().join("a"), "text").unwrap();
+        for (status, flags, name) in [
+            (kernel.stat(&root, path("a")).unwrap(), AtFlags::SYMLINK_NOFOLLOW, "a"),
+            (kernel.stat_dir(&root).unwrap(), AtFlags::EMPTY_PATH, ""),
+        ] {
+            let other = status_without_birth(&root, path(name), flags).unwrap();
+            assert_eq!(other.identity.born, None);
+            let identity = Identity { born: None, ..status.identity };
+            assert_eq!(Status { identity, ..status }, other);
+        }
+    }
+
+    #[test]
+    fn a_file_is_told_from_a_later_one_with_its_inode_where_the_file_system_can() {
+        let (directory, kernel, root) = root();
+        let born = kernel.stat_dir(&root).unwrap().identity.born;
+        let created = fs::metadata(directory.path()).unwrap().created();
+        let created = created.ok().map(|at| at.duration_since(std::time::UNIX_EPOCH).unwrap());
+        assert_eq!(
+            born,
+            created.map(|at| (i64::try_from(at.as_secs()).unwrap(), at.subsec_nanos()))
+        );
+    }
+
+    #[test]
+    fn a_directory_is_read_up_to_the_limit_each_time_from_its_beginning() {
+        let (directory, kernel, root) = root();
+        for name in ["a", "b", "c"] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        for _ in 0..2 {
+            assert_eq!(kernel.read_dir(&root, 10).unwrap().len(), 3);
+        }
+        assert_eq!(kernel.read_dir(&root, 2).unwrap().len(), 2);
+    }
+}

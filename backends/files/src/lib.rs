@@ -1,0 +1,126 @@
+//! The file calls that stores and the spool make, behind a trait.
+//!
+//! Lives here: [`Files`], the few calls with which a store touches the disk;
+//! [`Kernel`], which makes them for real; [`marker`], the file that says "this
+//! is a store's root". Under the feature `testing`: implementations that fail
+//! the Nth call and that record their order.
+//! May not: know a message, a mailbox or a store's layout.
+//! Holds: every descriptor is close-on-exec; below a root no symbolic link is
+//! followed; nothing that exists is overwritten; no sync is ever tried twice.
+//!
+//! A store takes an `Arc<dyn Files>`, so that a test can fail any call and see
+//! their order:
+//!
+//! ```
+//! use postino_files::{Files, Kernel};
+//! use std::path::Path;
+//!
+//! # let root = std::env::temp_dir().join(format!("postino-files-{}", std::process::id()));
+//! # std::fs::create_dir(&root)?;
+//! let files = Kernel::new();
+//! let dir = files.open_root(&root)?;
+//! let file = files.create(&dir, Path::new("draft"), 0o600)?;
+//! files.write_all(&file, b"text")?;
+//! files.sync_file(&file)?;
+//! files.rename(&dir, Path::new("draft"), &dir, Path::new("message"))?;
+//! files.sync_dir(&dir)?;
+//! # std::fs::remove_dir_all(&root)?;
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod handle;
+mod kernel;
+pub mod marker;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use handle::{Dir, File, Identity, Kind, Status};
+pub use kernel::Kernel;
+
+use std::{ffi::OsString, io, path::Path};
+
+/// The calls. Each is one step on the disk, is relative to an open directory
+/// (but [`Files::open_root`]), and may fail with any errno.
+///
+/// `name` is one path component; where a method takes a `path`, it is one or
+/// more components, none of which may be a symbolic link, `.` or `..`.
+pub trait Files: Send + Sync {
+    /// Opens a store's root by its path, through symbolic links: where the root
+    /// lies is the administrator's choice.
+    fn open_root(&self, path: &Path) -> io::Result<Dir>;
+
+    /// Opens the directory at `path`. A symbolic link on the way is ELOOP or
+    /// ENOTDIR, anything else that is no directory is ENOTDIR.
+    fn open_dir(&self, at: &Dir, path: &Path) -> io::Result<Dir>;
+
+    /// Makes a directory with exactly this mode, whatever the umask; a setgid
+    /// parent makes it setgid too. It is not durable before both it and its
+    /// parent are synced.
+    fn make_dir(&self, at: &Dir, name: &Path, mode: u32) -> io::Result<()>;
+
+    /// Creates a file for writing with exactly this mode, whatever the umask.
+    /// One that exists, a dangling link included, is EEXIST.
+    fn create(&self, at: &Dir, name: &Path, mode: u32) -> io::Result<File>;
+
+    /// Opens a file for reading; never waits, as a FIFO's writer would make it.
+    fn open(&self, at: &Dir, name: &Path) -> io::Result<File>;
+
+    /// Reads at the file's position: how many octets came, 0 at the end.
+    fn read(&self, file: &File, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Writes at the file's position: how many octets were taken, perhaps fewer
+    /// than given. [`Files::write_all`] is for callers.
+    fn write(&self, file: &File, octets: &[u8]) -> io::Result<usize>;
+
+    /// fsync of a file. After an error, whichever, the file's content is not to
+    /// be trusted and a second call would lie: the caller gives the file up.
+    fn sync_file(&self, file: &File) -> io::Result<()>;
+
+    /// fsync of a directory: its entries are durable. As for
+    /// [`Files::sync_file`], an error is final.
+    fn sync_dir(&self, dir: &Dir) -> io::Result<()>;
+
+    /// Gives a file another name, in the same file system; one that exists is
+    /// EEXIST and stays as it is.
+    fn rename(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()>;
+
+    /// Gives a file a second name; one that exists is EEXIST.
+    fn link(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()>;
+
+    /// Removes a file's name.
+    fn unlink(&self, at: &Dir, name: &Path) -> io::Result<()>;
+
+    /// What lies under this name; a symbolic link itself, not its target.
+    fn stat(&self, at: &Dir, name: &Path) -> io::Result<Status>;
+
+    /// What an open directory is.
+    fn stat_dir(&self, dir: &Dir) -> io::Result<Status>;
+
+    /// The names in a directory, without `.` and `..`, at most `max` of them.
+    fn read_dir(&self, dir: &Dir, max: usize) -> io::Result<Vec<OsString>>;
+
+    /// Writes all octets: goes on after a short write and after EINTR.
+    fn write_all(&self, file: &File, mut octets: &[u8]) -> io::Result<()> {
+        while !octets.is_empty() {
+            match self.write(file, octets) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(taken) => octets = octets.get(taken..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// 64 bits that nobody can guess, from the kernel.
+pub fn random() -> io::Result<u64> {
+    let mut octets = [0; 8];
+    let mut filled = 0;
+    while let Some(rest) = octets.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        filled += rustix::io::retry_on_intr(|| {
+            rustix::rand::getrandom(&mut *rest, rustix::rand::GetRandomFlags::empty())
+        })?;
+    }
+    Ok(u64::from_ne_bytes(octets))
+}

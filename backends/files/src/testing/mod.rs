@@ -1,0 +1,32 @@
+//! Implementations for tests: one that fails, one that records.
+//!
+//! Lives here: [`Failing`] and [`Recording`], each around another
+//! implementation, mostly [`Kernel`](crate::Kernel).
+//! May not: be built into a program; the feature `testing` keeps them out.
+
+mod failing;
+mod recording;
+
+pub use failing::{Failing, Fault};
+pub use recording::Recording;
+
+/// The calls of [`Files`](crate::Files), by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "each is the method of the same name")]
+pub enum Call {
+    OpenRoot,
+    OpenDir,
+    MakeDir,
+    Create,
+    Open,
+    Read,
+    Write,
+    SyncFile,
+    SyncDir,
+    Rename,
+    Link,
+    Unlink,
+    Stat,
+    StatDir,
+    ReadDir,
+}
