@@ -1,0 +1,201 @@
+//! The Maildir store: one file a message, `new/` for what nobody has seen yet.
+//!
+//! Lives here: [`Maildir`], whose [`deliver`](MailStore::deliver) reads as the
+//! protocol of maildir(5): write into `tmp`, sync, rename into `new`, sync.
+//! May not: touch the disk but through [`Files`]; change or remove what others
+//! wrote, old files in `tmp` apart.
+//! Holds: an `Ok` means that file, name and every directory from the root down
+//! to it are on stable storage; an `Err` means that nothing is left; below the
+//! root no symbolic link is followed; a store that is not there is never made
+//! again, nor taken for one in which the mailbox is missing.
+
+mod clean;
+mod known;
+mod mailbox;
+mod name;
+mod root;
+mod write;
+
+pub use root::Opening;
+
+use known::Known;
+use mailbox::Directories;
+use name::Names;
+use postino_files::Files;
+use postino_store::{
+    Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName,
+    PathTemplate,
+};
+use root::Root;
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use write::Draft;
+
+/// Deliveries to one mailbox that run at the same time: each waits for the disk
+/// twice, and file systems commit those that wait together as one.
+const AT_ONCE: usize = 4;
+
+/// Deliveries taken together: one, since each file has its own sync.
+const TOGETHER: usize = 1;
+
+/// How a Maildir store is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The mode of message files, `0o600` by default; directories have the
+    /// execute bit wherever this has a read bit.
+    pub file_mode: u32,
+    /// The host in message names; `/`, `:` and `,` in it are escaped.
+    pub hostname: String,
+    /// Whether only [`MailStore::init`] may write the marker.
+    pub require_marker: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { file_mode: 0o600, hostname: "localhost".to_owned(), require_marker: false }
+    }
+}
+
+/// A store of Maildirs below one root.
+pub struct Maildir {
+    template: PathTemplate,
+    files: Arc<dyn Files>,
+    file_mode: u32,
+    root: Root,
+    directories: Directories,
+    names: Names,
+}
+
+impl Maildir {
+    /// A store whose mailboxes lie where `template` says. Touches nothing yet.
+    pub fn new(template: PathTemplate, options: Options, files: Arc<dyn Files>) -> Self {
+        let Options { file_mode, hostname, require_marker } = options;
+        let directory_mode = file_mode | (file_mode & 0o444) >> 2;
+        Self {
+            root: Root::new(&template, require_marker, file_mode, directory_mode),
+            directories: Directories::new(directory_mode, Known::new()),
+            names: Names::new(&hostname),
+            file_mode,
+            template,
+            files,
+        }
+    }
+
+    /// What [`MailStore::open`] found; none before it, or where it failed. An
+    /// administrator wants to be told of all but [`Opening::Marked`].
+    pub fn opening(&self) -> Option<Opening> {
+        self.root.opening()
+    }
+
+    fn path(&self, mailbox: &MailboxName) -> Result<PathBuf, DeliveryError> {
+        match self.template.expand(mailbox) {
+            Ok(components) => Ok(components.iter().collect()),
+            Err(error) => Err(DeliveryError::UnusableName(error.to_string())),
+        }
+    }
+}
+
+impl MailStore for Maildir {
+    fn deliver(&self, delivery: &Delivery) -> Result<DeliveryId, DeliveryError> {
+        if delivery.is_withdrawn() {
+            return Err(DeliveryError::Expired);
+        }
+        let files = &*self.files;
+        let path = self.path(delivery.mailbox().name())?;
+        let root = self.root.open(files)?;
+        let mailbox = match delivery.mailbox().if_missing() {
+            IfMissing::Create => self.directories.open_or_make(files, &root, &path)?,
+            IfMissing::Refuse => match self.directories.open(files, &root, &path)? {
+                Some(mailbox) => mailbox,
+                None => return Err(self.root.no_such_mailbox(files, &root, &path)),
+            },
+        };
+
+        let name = self.names.next()?;
+        let draft = Draft::create(files, &mailbox.tmp, &name, self.file_mode)?; // removed on drop
+        let written = draft.write(delivery)?;
+        let synced = written.sync()?; // a failure is final
+        delivery.begin_commit()?; // refused where the client already has a 4yz
+        let published = synced.publish(&mailbox.new)?; // never overwrites; removed on drop
+        published.sync()?; // new/ itself: from here 250 is true
+        Ok(name.id())
+    }
+
+    fn lane(&self, mailbox: &Mailbox) -> Lane {
+        let path = self.path(mailbox.name()).unwrap_or_else(|_| mailbox.name().as_str().into());
+        Lane::of(self.template.root().join(path).to_string_lossy(), AT_ONCE, TOGETHER)
+    }
+
+    fn deliver_batch(&self, deliveries: &[Delivery]) {
+        for delivery in deliveries {
+            let result = self.deliver(delivery);
+            let stored = result.is_ok();
+            delivery.finish(result);
+            if stored && let Ok(path) = self.path(delivery.mailbox().name()) {
+                self.clean(&path);
+            }
+        }
+    }
+
+    fn admit(&self, mailbox: &Mailbox, _size: Option<u64>) -> Result<(), DeliveryError> {
+        let files = &*self.files;
+        let path = self.path(mailbox.name())?;
+        let root = self.root.open(files)?;
+        match (files.open_dir(&root, &path), mailbox.if_missing()) {
+            (Ok(_), _) => Ok(()),
+            (Err(error), IfMissing::Create) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            (Err(error), IfMissing::Refuse) if error.kind() == io::ErrorKind::NotFound => {
+                Err(self.root.no_such_mailbox(files, &root, &path))
+            }
+            (Err(error), _) => {
+                Err(DeliveryError::io("open the mailbox", root.path().join(path), error))
+            }
+        }
+    }
+
+    fn open(&self) -> Result<(), DeliveryError> {
+        self.root.start(&*self.files)
+    }
+
+    fn notice(&self) -> Option<String> {
+        let root = self.template.root().display();
+        match self.opening()? {
+            Opening::Marked => None,
+            Opening::Fresh => Some(format!(
+                "{root} was absent or empty: it has a new .postino marker; if the store's disk is to be mounted there, mount it and restart"
+            )),
+            Opening::Unmarked => Some(format!(
+                "{root} has no .postino marker, so a disk that is not mounted can't be told; to mark it: postino init maildir:{}",
+                self.template
+            )),
+        }
+    }
+
+    fn init(&self, mailboxes: &[MailboxName]) -> Result<(), DeliveryError> {
+        let paths =
+            mailboxes.iter().map(|mailbox| self.path(mailbox)).collect::<Result<Vec<_>, _>>()?;
+        let files = &*self.files;
+        let root = self.root.make(files)?;
+        for path in paths {
+            self.directories.open_or_make(files, &root, &path)?;
+        }
+        Ok(())
+    }
+}
+
+impl Maildir {
+    /// Cleans a mailbox's `tmp` where that is due, for whoever's deliveries have
+    /// their answers. No failure of it is anybody's.
+    fn clean(&self, path: &Path) {
+        let files = &*self.files;
+        if self.directories.known.cleaning_is_due(path)
+            && let Ok(root) = self.root.open(files)
+            && let Ok(tmp) = files.open_dir(&root, &path.join(mailbox::TMP))
+        {
+            clean::clean(files, &tmp);
+        }
+    }
+}
