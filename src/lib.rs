@@ -1,0 +1,21 @@
+//! postino, an LMTP server (RFC 2033).
+//!
+//! ```text
+//! socket -> server (mio) -> protocol (sans-I/O) -> transaction -> delivery (lanes, workers) -> MailStore
+//!              ^                                                        |
+//!              +---------- replies in RCPT order <------ results <------+
+//! ```
+//!
+//! Each layer uses only what stands lower:
+//!
+//! ```text
+//! command > config > server > protocol | delivery > users, stores > transaction, reply > escape, log, sys
+//! ```
+//!
+//! `protocol` and `delivery` never name each other: `server` carries events one
+//! way and replies the other. Only `delivery` and the backends block; the loop
+//! in `server` never does.
+
+pub mod escape;
+pub mod reply;
+pub mod transaction;
