@@ -17,5 +17,6 @@
 //! in `server` never does.
 
 pub mod escape;
+pub mod protocol;
 pub mod reply;
 pub mod transaction;
