@@ -16,7 +16,11 @@
 //! way and replies the other. Only `delivery` and the backends block; the loop
 //! in `server` never does.
 
+pub mod delivery;
 pub mod escape;
 pub mod protocol;
 pub mod reply;
+pub mod stores;
+pub mod sys;
 pub mod transaction;
+pub mod users;

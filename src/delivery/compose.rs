@@ -1,0 +1,81 @@
+//! From a transaction to one delivery per recipient.
+//!
+//! Lives here: the message that all share, each recipient's own trace fields,
+//! and the store's preparation, once.
+//! May not: queue or run a delivery.
+//! Holds: the body is not copied.
+
+use super::record::{Recipient, Record};
+use crate::{sys::local_time, transaction::TraceFields};
+use postino_store::{Body, Delivery, DeliveryError, MailStore, Mailbox, Message, Timestamp};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// What the deliveries are made of, beside the record.
+pub(super) struct Uncomposed {
+    pub(super) body: Vec<u8>,
+    pub(super) bare_newlines: bool,
+    pub(super) client_name: Arc<str>,
+    pub(super) peer: Option<IpAddr>,
+    pub(super) hostname: Arc<str>,
+    pub(super) received: SystemTime,
+}
+
+/// Makes the deliveries, one for each of the record's recipients; `Err` is
+/// every recipient's result. May block.
+pub(super) fn compose(
+    store: &dyn MailStore,
+    record: &Arc<Record>,
+    uncomposed: Uncomposed,
+) -> Result<Vec<Delivery>, DeliveryError> {
+    let received = Timestamp {
+        since_epoch: uncomposed.received.duration_since(UNIX_EPOCH).unwrap_or_default(),
+        offset_minutes: local_time::offset_minutes(uncomposed.received),
+    };
+    let date = received.rfc5322();
+    let trace = |recipient: &Recipient| {
+        let fields = TraceFields {
+            reverse_path: &record.reverse_path,
+            recipient: &recipient.path,
+            sole_recipient: record.recipients.len() == 1,
+            client_name: &uncomposed.client_name,
+            peer: uncomposed.peer,
+            hostname: &uncomposed.hostname,
+            id: record.id,
+            date: &date,
+        };
+        fields.to_octets()
+    };
+    let headers: Vec<Vec<u8>> = record.recipients.iter().map(trace).collect();
+    let message = Arc::new(Message::new(
+        received,
+        record.reverse_path.as_str().to_owned(),
+        uncomposed.bare_newlines,
+        Body::in_memory(uncomposed.body),
+    ));
+    let mailboxes: Vec<&Mailbox> =
+        record.recipients.iter().map(|recipient| &recipient.mailbox).collect();
+    let prepared = store.prepare(&message, &mailboxes)?;
+    let deliveries = headers.into_iter().zip(&record.recipients).enumerate();
+    Ok(deliveries
+        .map(|(at, (header, recipient))| {
+            let record = Arc::clone(record);
+            Delivery::new(
+                Arc::clone(&message),
+                recipient.mailbox.clone(),
+                recipient.path.as_str().to_owned(),
+                header,
+                Arc::clone(&recipient.fate),
+                Box::new(move |result| {
+                    if let Some(recipient) = record.recipients.get(at) {
+                        record.finish(recipient, result.as_ref());
+                    }
+                }),
+            )
+            .with_prepared(prepared.clone())
+        })
+        .collect())
+}

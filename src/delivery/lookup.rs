@@ -1,0 +1,161 @@
+//! Look-ups at RCPT, on threads of their own: deliveries that hang never stop
+//! them.
+//!
+//! Lives here: the question to the store whether a mailbox can take mail, and
+//! the log lines of refused recipients.
+//! May not: keep the deadline; whoever waits does.
+
+use super::{
+    Answer, LOOKUP_DEADLINE, Ticket,
+    crew::{self, Crew, Workplace},
+    outcome,
+    record::{Answers, Path},
+};
+use crate::{
+    escape,
+    reply::Reply,
+    transaction::{ForwardPath, RecipientIndex, TransactionId},
+    users::{Resolved, Users},
+};
+use postino_store::{Class, DeliveryError, MailStore, Mailbox};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Threads that look up, at the most.
+const THREADS_MAX: usize = 16;
+/// A store that is not there is logged this often.
+const MISSING_LOGGED_EVERY: Duration = Duration::from_secs(60);
+
+/// Which recipient is asked about.
+pub(super) struct Question {
+    pub(super) ticket: Ticket,
+    pub(super) id: TransactionId,
+    pub(super) index: RecipientIndex,
+    pub(super) path: ForwardPath,
+    pub(super) declared_size: Option<u64>,
+}
+
+/// What the threads that look up share.
+pub(super) struct LookUps {
+    store: Arc<dyn MailStore>,
+    answers: Answers,
+    missing: Missing,
+    crew: Crew<LookUp>,
+}
+
+/// One look-up in the queue.
+pub(super) struct LookUp {
+    question: Question,
+    resolved: Resolved,
+    asked: Instant,
+}
+
+impl LookUps {
+    pub(super) fn new(store: Arc<dyn MailStore>, answers: Answers) -> Self {
+        let crew = Crew::new("look-up", THREADS_MAX);
+        Self { store, answers, missing: Missing::default(), crew }
+    }
+
+    /// Resolves in memory; a refusal is the answer, else a thread goes on.
+    pub(super) fn check(
+        self: &Arc<Self>,
+        users: &Users,
+        question: Question,
+    ) -> Option<Result<Mailbox, Reply>> {
+        match users.resolve(&question.path) {
+            Err(reply) => {
+                log_refused(&question, &reply);
+                Some(Err(reply))
+            }
+            Ok(resolved) => {
+                crew::put(self, LookUp { question, resolved, asked: Instant::now() });
+                None
+            }
+        }
+    }
+
+    fn admit(&self, resolved: Resolved, size: Option<u64>) -> Result<Mailbox, DeliveryError> {
+        match (self.store.admit(&resolved.mailbox, size), resolved.otherwise) {
+            (Err(DeliveryError::NoSuchMailbox), Some(otherwise)) => {
+                self.store.admit(&otherwise, size).map(|()| otherwise)
+            }
+            (result, _) => result.map(|()| resolved.mailbox),
+        }
+    }
+
+    fn refuse(&self, question: &Question, error: &DeliveryError) -> Reply {
+        let reply = outcome::refusal(error);
+        match error {
+            DeliveryError::StoreMissing { .. } => self.missing.log(error),
+            _ if error.class() == Class::Permanent => log_refused(question, &reply),
+            _ => log::warn!(
+                "deferred s={} to={} reply=\"{}\" cause={}",
+                question.id,
+                Path(&question.path),
+                reply.codes(),
+                escape::value(error.to_string().as_bytes())
+            ),
+        }
+        reply
+    }
+}
+
+fn log_refused(question: &Question, reply: &Reply) {
+    log::info!("refused s={} to={} reply=\"{}\"", question.id, Path(&question.path), reply.codes());
+}
+
+impl Workplace for LookUps {
+    type Work = LookUp;
+
+    fn crew(&self) -> &Crew<LookUp> {
+        &self.crew
+    }
+
+    fn work(self: Arc<Self>, look_up: LookUp) {
+        let LookUp { question, resolved, asked } = look_up;
+        if asked.elapsed() >= LOOKUP_DEADLINE {
+            // Whoever asked has told the client so.
+            return;
+        }
+        let size = question.declared_size;
+        let result = catch_unwind(AssertUnwindSafe(|| self.admit(resolved, size)));
+        let result = result.unwrap_or_else(|panic| {
+            let text = escape::value(outcome::panic_text(&*panic).as_bytes());
+            log::error!("panic in the store s={} looking up cause={text}", question.id);
+            Err(DeliveryError::Unanswered)
+        });
+        let result = result.map_err(|error| self.refuse(&question, &error));
+        let Question { ticket, index, .. } = question;
+        (self.answers)(Answer::Checked { ticket, index, result });
+    }
+}
+
+/// Logs that the store is not there, and not for every recipient anew.
+#[derive(Default)]
+struct Missing {
+    logged: Mutex<Option<(Instant, u64)>>,
+}
+
+impl Missing {
+    fn log(&self, error: &DeliveryError) {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let silent = match &mut *logged {
+            Some((at, silent)) if at.elapsed() < MISSING_LOGGED_EVERY => {
+                *silent += 1;
+                return;
+            }
+            Some((_, silent)) => *silent,
+            None => 0,
+        };
+        *logged = Some((Instant::now(), 0));
+        drop(logged);
+        let text = escape::visible(error.to_string().as_bytes());
+        match silent {
+            0 => log::error!("{text}"),
+            _ => log::error!("{text} ({silent} recipients more since the last such line)"),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The workers: from a submission to the store.
+//!
+//! Lives here: what a worker does with a piece of work, and what follows it.
+//! May not: choose replies; `outcome` does.
+//! Holds: a store's panic costs its own batch at the most; each turn that a lane
+//! gives out is used once.
+
+use super::{
+    Limits,
+    clock::{Clock, Waker},
+    compose::{self, Uncomposed},
+    crew::{self, Crew, Workplace},
+    deadline::{Job, Transit},
+    lane::{Lanes, Turn},
+    outcome,
+};
+use crate::escape;
+use postino_store::{Delivery, DeliveryError, MailStore};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// What the delivering threads share.
+pub(super) struct Workers {
+    store: Arc<dyn MailStore>,
+    lock_wait: Duration,
+    lanes: Lanes,
+    clock: Clock,
+    crew: Crew<Work>,
+}
+
+/// Jobs that a lock stopped, in their order, and how long they may sleep.
+struct Locked {
+    jobs: Vec<Job>,
+    sleep_max: Duration,
+}
+
+impl Default for Locked {
+    fn default() -> Self {
+        Self { jobs: Vec::new(), sleep_max: Duration::MAX }
+    }
+}
+
+/// What stands in the workers' queue.
+pub(super) enum Work {
+    /// Make a transaction's deliveries and put them into their lanes.
+    Compose(Arc<Transit>),
+    /// Take a lane's next batch.
+    Run(Turn),
+}
+
+impl Workers {
+    pub(super) fn new(store: Arc<dyn MailStore>, limits: &Limits) -> Self {
+        Self {
+            store,
+            lock_wait: limits.lock_wait,
+            lanes: Lanes::default(),
+            clock: Clock::default(),
+            crew: Crew::new("worker", limits.workers),
+        }
+    }
+
+    pub(super) fn submit(self: &Arc<Self>, transit: &Arc<Transit>) {
+        crew::put(self, Work::Compose(Arc::clone(transit)));
+    }
+
+    /// What the clock calls: it keeps nobody alive.
+    fn waker(self: &Arc<Self>) -> Waker {
+        let workers = Arc::downgrade(self);
+        Box::new(move |lane| match workers.upgrade() {
+            Some(workers) => {
+                workers.wake(lane);
+                true
+            }
+            None => false,
+        })
+    }
+
+    /// Ends a lane's sleep.
+    fn wake(self: &Arc<Self>, lane: &Turn) {
+        for _ in 0..self.lanes.wake(lane) {
+            crew::put(self, Work::Run(Arc::clone(lane)));
+        }
+    }
+
+    /// Composes; goes on with one of the deliveries itself, so that a message
+    /// to one recipient passes through one thread only.
+    fn compose(self: &Arc<Self>, transit: &Arc<Transit>) {
+        let Some(uncomposed) = transit.take_uncomposed() else { return };
+        let mut own = None;
+        for (at, (lane, delivery)) in self.deliveries(transit, uncomposed).into_iter().enumerate() {
+            let job = Job::new(transit, at);
+            job.put(delivery);
+            if let Some(turn) = self.lanes.push(&lane, job)
+                && let Some(turn) = own.replace(turn)
+            {
+                crew::put(self, Work::Run(turn));
+            }
+        }
+        if let Some(turn) = own {
+            self.run(&turn);
+        }
+    }
+
+    /// The deliveries with their lanes; none where there was an error, which
+    /// each recipient has then been answered.
+    fn deliveries(
+        &self,
+        transit: &Transit,
+        uncomposed: Uncomposed,
+    ) -> Vec<(postino_store::Lane, Delivery)> {
+        let record = &transit.record;
+        let composed = catch_unwind(AssertUnwindSafe(|| {
+            let deliveries = compose::compose(&*self.store, record, uncomposed)?;
+            Ok(deliveries.into_iter().map(|each| (self.store.lane(each.mailbox()), each)).collect())
+        }))
+        .unwrap_or_else(|panic| {
+            let text = escape::value(outcome::panic_text(&*panic).as_bytes());
+            log::error!("panic in the store s={} preparing cause={text}", record.id);
+            Err(DeliveryError::Unanswered)
+        });
+        composed.unwrap_or_else(|error| {
+            for recipient in &record.recipients {
+                record.finish(recipient, Err(&error));
+            }
+            Vec::new()
+        })
+    }
+
+    /// Uses a lane's turn.
+    fn run(self: &Arc<Self>, turn: &Turn) {
+        let jobs = self.lanes.take(turn);
+        if jobs.is_empty() {
+            return;
+        }
+        // Whatever happens in between, the place is given back.
+        let batch = catch_unwind(AssertUnwindSafe(|| self.run_batch(jobs)));
+        let Locked { jobs: locked, sleep_max } = batch.unwrap_or_default();
+        let after = self.lanes.give_back(turn, locked, sleep_max);
+        for _ in 0..after.turns {
+            crew::put(self, Work::Run(Arc::clone(turn)));
+        }
+        if let Some(sleep) = after.sleep {
+            self.clock.wake_after(sleep, Arc::clone(turn), || self.waker());
+        }
+    }
+
+    /// Delivers a batch; gives back the jobs whose lock others hold.
+    fn run_batch(&self, jobs: Vec<Job>) -> Locked {
+        let (jobs, deliveries): (Vec<Job>, Vec<Delivery>) =
+            jobs.into_iter().filter_map(|job| job.take().map(|delivery| (job, delivery))).unzip();
+        let began = Instant::now();
+        if !deliveries.is_empty() {
+            self.deliver(&deliveries);
+        }
+        let mut locked = Locked::default();
+        for (mut job, delivery) in jobs.into_iter().zip(deliveries) {
+            let Some(error) = delivery.take_locked() else {
+                // Of no effect where the store has given a result.
+                delivery.end(Err(DeliveryError::Unanswered));
+                continue;
+            };
+            let waited = job.tried.get_or_insert(began).elapsed();
+            if let Some(rest) = self.lock_wait.checked_sub(waited).filter(|rest| !rest.is_zero()) {
+                locked.sleep_max = locked.sleep_max.min(rest);
+                job.put(delivery);
+                locked.jobs.push(job);
+            } else {
+                delivery.end(Err(error));
+            }
+        }
+        locked
+    }
+
+    fn deliver(&self, deliveries: &[Delivery]) {
+        let result = catch_unwind(AssertUnwindSafe(|| self.store.deliver_batch(deliveries)));
+        if let Err(panic) = result {
+            let mailboxes: Vec<_> =
+                deliveries.iter().map(|delivery| delivery.mailbox().name().as_str()).collect();
+            log::error!(
+                "panic in the store mailbox={} cause={}",
+                escape::value(mailboxes.join(",").as_bytes()),
+                escape::value(outcome::panic_text(&*panic).as_bytes())
+            );
+        }
+    }
+}
+
+impl Workplace for Workers {
+    type Work = Work;
+
+    fn crew(&self) -> &Crew<Work> {
+        &self.crew
+    }
+
+    fn work(self: Arc<Self>, work: Work) {
+        match work {
+            Work::Compose(transit) => self.compose(&transit),
+            Work::Run(turn) => self.run(&turn),
+        }
+    }
+}

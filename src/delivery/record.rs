@@ -1,0 +1,187 @@
+//! What is known of a transaction for its answers and its log lines.
+//!
+//! Lives here: the way of each recipient's result to whoever submitted it, and
+//! the log line beside it.
+//! May not: print an octet of a client's that has not been escaped.
+
+use super::{Answer, Ticket, outcome};
+use crate::{
+    escape,
+    reply::{self, Reply},
+    transaction::{ForwardPath, HeaderFacts, RecipientIndex, ReversePath, TransactionId},
+};
+use postino_store::{DeliveryError, DeliveryId, Fate, Mailbox};
+use std::{
+    fmt::{self, Display},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Takes each answer.
+pub(super) type Answers = Arc<dyn Fn(Answer) + Send + Sync>;
+
+/// One transaction's facts.
+pub(super) struct Record {
+    pub(super) ticket: Ticket,
+    pub(super) id: TransactionId,
+    pub(super) reverse_path: ReversePath,
+    pub(super) header: HeaderFacts,
+    /// By RFC 1870 section 5.
+    pub(super) octets: u64,
+    /// When the last octet came.
+    pub(super) received: Instant,
+    /// For the log line of a lock that outlasted it.
+    pub(super) lock_wait: Duration,
+    pub(super) recipients: Box<[Recipient]>,
+    pub(super) answers: Answers,
+}
+
+/// One recipient's.
+pub(super) struct Recipient {
+    pub(super) index: RecipientIndex,
+    pub(super) path: ForwardPath,
+    pub(super) mailbox: Mailbox,
+    pub(super) fate: Arc<Fate>,
+}
+
+impl Record {
+    /// Takes the result of the recipient at this place: answered where somebody
+    /// waits for it, and logged.
+    pub(super) fn finish(
+        &self,
+        recipient: &Recipient,
+        result: Result<&DeliveryId, &DeliveryError>,
+    ) {
+        if recipient.fate.settle() {
+            let reply = outcome::reply(result);
+            match result {
+                Ok(id) => self.log_delivered(recipient, id, &reply),
+                Err(error) => self.log_failure(recipient, error, &reply),
+            }
+            (self.answers)(Answer::Delivered {
+                ticket: self.ticket,
+                index: recipient.index,
+                reply,
+            });
+        } else if recipient.fate.is_outcome_open() {
+            self.log_late(recipient, result);
+        } else if recipient.fate.is_withdrawn()
+            && let Ok(id) = result
+        {
+            // Only a store that does not ask before its commit comes here.
+            log::error!(
+                "stored after the client was told otherwise {} id={id}: a resend makes a second \
+                 copy; the store must ask before its commit",
+                self.names(recipient)
+            );
+        }
+    }
+
+    /// The reply to a recipient whose delivery came too late to begin.
+    pub(super) fn expired(&self, recipient: &Recipient) -> (RecipientIndex, Reply) {
+        let reply = reply::STORE_TIMEOUT;
+        self.log_failure(recipient, &DeliveryError::Expired, &reply);
+        (recipient.index, reply)
+    }
+
+    /// The reply to a recipient whose delivery the server's end prevented.
+    pub(super) fn withdrawn(&self, recipient: &Recipient) -> (RecipientIndex, Reply) {
+        let reply = reply::NOT_DELIVERED_SHUTDOWN;
+        log::warn!("not delivered {} reply=\"{}\"", self.names(recipient), reply.codes());
+        (recipient.index, reply)
+    }
+
+    /// The reply to a recipient whose commit does not end.
+    pub(super) fn left_open(&self, recipient: &Recipient) -> (RecipientIndex, Reply) {
+        log::error!(
+            "outcome open {}: the store was asked to commit and has not answered; a resend may \
+             make a second copy",
+            self.names(recipient)
+        );
+        (recipient.index, reply::STORE_TIMEOUT)
+    }
+
+    fn log_delivered(&self, recipient: &Recipient, id: &DeliveryId, reply: &Reply) {
+        let pair = |key, octets: Option<&[u8]>| {
+            octets.map(|octets| format!(" {key}={}", escape::value(octets))).unwrap_or_default()
+        };
+        log::info!(
+            "delivered s={}{}{} from={} {} id={id} size={} rcpts={} ms={} reply=\"{}\"",
+            self.id,
+            pair("qid", self.header.queue_id.as_deref()),
+            pair("mid", self.header.message_id.as_deref()),
+            Sender(&self.reverse_path),
+            To(recipient),
+            self.octets,
+            self.recipients.len(),
+            self.received.elapsed().as_millis(),
+            reply.codes()
+        );
+    }
+
+    fn log_failure(&self, recipient: &Recipient, error: &DeliveryError, reply: &Reply) {
+        if let DeliveryError::Locked { holder } = error {
+            log::warn!(
+                "locked: {} held {} s by {}; {} s={}",
+                escape::value(recipient.mailbox.name().as_str().as_bytes()),
+                self.lock_wait.as_secs(),
+                escape::visible(holder.as_deref().unwrap_or("another process").as_bytes()),
+                reply.codes(),
+                self.id
+            );
+            return;
+        }
+        log::warn!(
+            "not delivered s={} from={} {} size={} ms={} reply=\"{}\" cause={}",
+            self.id,
+            Sender(&self.reverse_path),
+            To(recipient),
+            self.octets,
+            self.received.elapsed().as_millis(),
+            reply.codes(),
+            escape::value(error.to_string().as_bytes())
+        );
+    }
+
+    fn log_late(&self, recipient: &Recipient, result: Result<&DeliveryId, &DeliveryError>) {
+        let (names, ms) = (self.names(recipient), self.received.elapsed().as_millis());
+        match result {
+            Ok(id) => log::warn!("late outcome: stored after all {names} id={id} ms={ms}"),
+            Err(error) => log::warn!(
+                "late outcome: not stored {names} ms={ms} cause={}",
+                escape::value(error.to_string().as_bytes())
+            ),
+        }
+    }
+
+    fn names(&self, recipient: &Recipient) -> String {
+        format!("s={} {}", self.id, To(recipient))
+    }
+}
+
+/// `<x@y>`, escaped.
+pub(super) struct Sender<'a>(pub(super) &'a ReversePath);
+
+impl Display for Sender<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&escape::value(self.0.to_string().as_bytes()))
+    }
+}
+
+struct To<'a>(&'a Recipient);
+
+impl Display for To<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mailbox = escape::value(self.0.mailbox.name().as_str().as_bytes());
+        write!(f, "to={} mailbox={mailbox}", Path(&self.0.path))
+    }
+}
+
+/// A forward-path in its brackets, escaped.
+pub(super) struct Path<'a>(pub(super) &'a ForwardPath);
+
+impl Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&escape::value(self.0.to_string().as_bytes()))
+    }
+}

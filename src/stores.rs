@@ -1,0 +1,237 @@
+//! The stores that are built in: from a URL's scheme to a backend.
+//!
+//! Lives here: the one place that names the backends, each behind the cargo
+//! feature of its name, and the reading of `SCHEME:PATH?option=value`.
+//! May not: touch the disk; [`MailStore::open`] does, under the right identity.
+
+use postino_store::{MailStore, TemplateError};
+use std::{fmt, sync::Arc};
+
+/// What every store is told, whatever its URL says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The server's name, for names of messages that must differ between hosts.
+    pub hostname: String,
+    /// Whether a store without a marker is taken for one that is not mounted.
+    pub require_marker: bool,
+    /// Whether mailboxes of the same local part in several domains are to be
+    /// told apart.
+    pub several_domains: bool,
+}
+
+/// What is wrong with a store URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrlError {
+    /// There is no `SCHEME:` in front.
+    NoScheme(String),
+    /// No store of this scheme is built in.
+    UnknownScheme(String),
+    /// The path's template.
+    Path(TemplateError),
+    /// The path does not tell several domains apart.
+    DomainsMixed,
+    /// The store has no such option.
+    UnknownOption {
+        /// The store's scheme.
+        scheme: &'static str,
+        /// What was given.
+        option: String,
+        /// The options that it has.
+        known: &'static [&'static str],
+    },
+    /// An option twice.
+    RepeatedOption(&'static str),
+    /// An option's value.
+    BadValue {
+        /// Which option.
+        option: &'static str,
+        /// What was given.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+}
+
+impl fmt::Display for StoreUrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoScheme(url) => {
+                write!(f, "store {url:?} is not of the form SCHEME:PATH; built in: {}", list())
+            }
+            Self::UnknownScheme(scheme) => {
+                write!(f, "unknown kind of store {scheme:?}; built in: {}", list())
+            }
+            Self::Path(error) => write!(f, "the store's path: {error}"),
+            Self::DomainsMixed => f.write_str(
+                "the store's path has neither %u nor %d in it, but several domains are served: \
+                 alice@ of each would share a mailbox",
+            ),
+            Self::UnknownOption { scheme, option, known } => write!(
+                f,
+                "a store of kind {scheme} has no option {option:?}; it has: {}",
+                known.join(", ")
+            ),
+            Self::RepeatedOption(option) => write!(f, "the store's option {option} stands twice"),
+            Self::BadValue { option, value, expected } => {
+                write!(f, "the store's option {option} cannot be {value:?}; it is {expected}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StoreUrlError {}
+
+impl From<TemplateError> for StoreUrlError {
+    fn from(error: TemplateError) -> Self {
+        Self::Path(error)
+    }
+}
+
+type Open = fn(&Url<'_>, &Options) -> Result<Arc<dyn MailStore>, StoreUrlError>;
+
+const BACKENDS: &[(&str, Open)] = &[
+    #[cfg(feature = "maildir")]
+    ("maildir", maildir),
+];
+
+/// The store of this URL; touches no disk yet.
+///
+/// ```
+/// # #[cfg(feature = "maildir")] {
+/// let options = postino::stores::Options {
+///     hostname: "mx.example.org".to_owned(),
+///     require_marker: false,
+///     several_domains: true,
+/// };
+/// assert!(postino::stores::open("maildir:/var/vmail/%d/%n?mode=0660", &options).is_ok());
+/// assert!(postino::stores::open("/var/vmail", &options).is_err());
+/// # }
+/// ```
+pub fn open(url: &str, options: &Options) -> Result<Arc<dyn MailStore>, StoreUrlError> {
+    let (scheme, rest) =
+        url.split_once(':').ok_or_else(|| StoreUrlError::NoScheme(url.to_owned()))?;
+    let (_, open) = BACKENDS
+        .iter()
+        .find(|(name, _)| *name == scheme)
+        .ok_or_else(|| StoreUrlError::UnknownScheme(scheme.to_owned()))?;
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    open(&Url { path, query }, options)
+}
+
+/// The schemes of the stores that are built in.
+pub fn schemes() -> impl Iterator<Item = &'static str> {
+    BACKENDS.iter().map(|(scheme, _)| *scheme)
+}
+
+fn list() -> String {
+    match schemes().collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "none".to_owned(),
+        schemes => schemes,
+    }
+}
+
+/// What stands behind the scheme.
+#[cfg_attr(not(feature = "maildir"), expect(dead_code, reason = "no backend reads it"))]
+struct Url<'a> {
+    path: &'a str,
+    /// `option=value`, several with `&` between them.
+    query: &'a str,
+}
+
+#[cfg(feature = "maildir")]
+fn maildir(url: &Url<'_>, options: &Options) -> Result<Arc<dyn MailStore>, StoreUrlError> {
+    const MODE: &str = "mode";
+    let [mode] = url.options("maildir", &[MODE])?;
+    let mut maildir_options = postino_maildir::Options {
+        hostname: options.hostname.clone(),
+        require_marker: options.require_marker,
+        ..postino_maildir::Options::default()
+    };
+    if let Some(mode) = mode {
+        maildir_options.file_mode = file_mode(mode).ok_or_else(|| StoreUrlError::BadValue {
+            option: MODE,
+            value: mode.to_owned(),
+            expected: "an octal file mode with read and write for the owner, such as 0660",
+        })?;
+    }
+    let template = postino_store::PathTemplate::parse(url.path)?;
+    if options.several_domains && !template.tells_domains_apart() {
+        return Err(StoreUrlError::DomainsMixed);
+    }
+    let files = Arc::new(postino_files::Kernel::new());
+    Ok(Arc::new(postino_maildir::Maildir::new(template, maildir_options, files)))
+}
+
+#[cfg(feature = "maildir")]
+impl<'a> Url<'a> {
+    /// The values of a store's options, in the order of `known`.
+    fn options<const N: usize>(
+        &self,
+        scheme: &'static str,
+        known: &'static [&'static str; N],
+    ) -> Result<[Option<&'a str>; N], StoreUrlError> {
+        let mut values = [None; N];
+        for pair in self.query.split('&').filter(|pair| !pair.is_empty()) {
+            let (option, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let Some((name, slot)) =
+                known.iter().zip(&mut values).find(|(name, _)| **name == option)
+            else {
+                let option = option.to_owned();
+                return Err(StoreUrlError::UnknownOption { scheme, option, known });
+            };
+            if slot.replace(value).is_some() {
+                return Err(StoreUrlError::RepeatedOption(name));
+            }
+        }
+        Ok(values)
+    }
+}
+
+/// An octal mode in which the owner reads and writes, and nobody executes.
+#[cfg(feature = "maildir")]
+fn file_mode(text: &str) -> Option<u32> {
+    let digits = text.bytes().all(|octet| octet.is_ascii_digit());
+    let mode = u32::from_str_radix(text, 8).ok()?;
+    (digits && mode & 0o600 == 0o600 && mode & !0o666 == 0).then_some(mode)
+}
+
+#[cfg(all(test, feature = "maildir"))]
+mod tests {
+    use super::{Options, StoreUrlError, open};
+
+    fn error(url: &str) -> Option<StoreUrlError> {
+        let options = Options {
+            hostname: "mx.example.org".to_owned(),
+            require_marker: false,
+            several_domains: false,
+        };
+        open(url, &options).err()
+    }
+
+    #[test]
+    fn a_store_url_is_scheme_path_and_options() {
+        for url in ["maildir:./mail", "maildir:/v/%d/%n", "maildir:/v?mode=0660", "maildir:/v?"] {
+            assert_eq!(error(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn an_error_in_a_store_url_names_what_is_there_instead() {
+        let table = [
+            ("/var/vmail", "built in: maildir"),
+            ("pop3:/var/vmail", "unknown kind of store \"pop3\"; built in: maildir"),
+            ("maildir:", "path is empty"),
+            ("maildir:/v/%x", "\"%x\""),
+            ("maildir:/v?mod=1", "no option \"mod\"; it has: mode"),
+            ("maildir:/v?mode=0660&mode=0600", "twice"),
+            ("maildir:/v?mode", "cannot be \"\""),
+            ("maildir:/v?mode=0777", "octal"),
+            ("maildir:/v?mode=0400", "octal"),
+            ("maildir:/v?mode=+660", "octal"),
+        ];
+        for (url, expected) in table {
+            let text = error(url).map(|error| error.to_string()).unwrap_or_default();
+            assert!(text.contains(expected), "{url}: {text}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The process and its surroundings: system calls that are nobody's subject
+//! else, one concern a module. `unsafe` stands here or nowhere.
+
+pub mod local_time;

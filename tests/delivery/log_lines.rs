@@ -1,0 +1,130 @@
+//! What an administrator reads.
+
+use super::{
+    look_ups::{check, directory},
+    *,
+};
+
+/// The lines of all tests; each test finds its own by the transaction's name.
+static LINES: Mutex<Vec<(log::Level, String)>> = Mutex::new(Vec::new());
+
+struct Lines;
+
+impl log::Log for Lines {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        LINES.lock().unwrap().push((record.level(), record.args().to_string()));
+    }
+
+    fn flush(&self) {}
+}
+
+/// From here on log lines are kept.
+fn keep_log() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Lines).unwrap();
+        log::set_max_level(log::LevelFilter::Debug);
+    });
+}
+
+/// The lines with this in them, milliseconds as `ms=_`.
+fn logged(part: &str) -> Vec<(log::Level, String)> {
+    let lines = LINES.lock().unwrap();
+    let own = lines.iter().filter(|(_, line)| line.contains(part));
+    own.map(|(level, line)| {
+        let words = line.split(' ').map(|word| if word.starts_with("ms=") { "ms=_" } else { word });
+        (*level, words.collect::<Vec<_>>().join(" "))
+    })
+    .collect()
+}
+
+fn named(session: u32, recipients: &[&str]) -> Submission {
+    let mut submission = submission(1, recipients);
+    submission.transaction.id = TransactionId { session, transaction: 1 };
+    submission
+}
+
+#[test]
+fn a_delivery_is_logged_with_all_that_finds_it_again() {
+    keep_log();
+    let rig = rig(1, alone);
+    let mut submission = named(0xa1, &["alice@d"]);
+    let ForwardPath::Address(sender) = path("x@y") else { unreachable!() };
+    submission.transaction.envelope.reverse_path = ReversePath::Address(sender);
+    submission.transaction.header.queue_id = Some(b"4XyZ1".to_vec());
+    submission.transaction.header.message_id = Some(b"<a@b\x1b[2J>".to_vec());
+    rig.pool.deliver(submission);
+    rig.call().finish(Ok(DeliveryId::new("17.R9c")));
+    rig.answer();
+    let line = r#"delivered s=a1-1 qid=4XyZ1 mid=<a@b\x1b[2J> from=<x@y> to=<alice@d> mailbox=alice@d id=17.R9c size=20 rcpts=1 ms=_ reply="250 2.0.0""#;
+    assert_eq!(logged("s=a1-1"), [(log::Level::Info, line.to_owned())]);
+}
+
+#[test]
+fn a_failure_is_logged_with_its_cause() {
+    keep_log();
+    let rig = rig(1, alone);
+    rig.pool.deliver(named(0xa2, &["alice@d"]));
+    let full = std::io::Error::from_raw_os_error(28);
+    rig.call().finish(Err(DeliveryError::io("sync the file", "/v/x\n", full)));
+    rig.answer();
+    let line = r#"not delivered s=a2-1 from=<> to=<alice@d> mailbox=alice@d size=20 ms=_ reply="452 4.3.1" cause="cannot sync the file /v/x\x0a: No space left on device (os error 28)""#;
+    assert_eq!(logged("s=a2-1"), [(log::Level::Warn, line.to_owned())]);
+}
+
+#[test]
+fn a_lock_past_the_lock_wait_is_logged_with_its_holder() {
+    struct Locked;
+    impl MailStore for Locked {
+        fn deliver(&self, _: &Delivery) -> Outcome {
+            Err(DeliveryError::Locked { holder: Some("pid 4711 (imapd), fcntl".to_owned()) })
+        }
+    }
+    keep_log();
+    let lock_wait = Duration::ZERO;
+    let (pool, answers) = pool(Locked, Limits { lock_wait, ..limits(1) });
+    pool.deliver(named(0xa3, &["bob@d"]));
+    next(&answers);
+    let line = "locked: bob@d held 0 s by pid 4711 (imapd), fcntl; 450 4.2.0 s=a3-1";
+    assert_eq!(logged("s=a3-1"), [(log::Level::Warn, line.to_owned())]);
+}
+
+#[test]
+fn an_open_outcome_and_its_late_result_are_logged() {
+    keep_log();
+    let rig = rig(1, alone);
+    let progress = rig.pool.deliver(named(0xa4, &["a@d"]));
+    let call = rig.call();
+    assert!(call.begin_commit());
+    progress.leave_open();
+    call.succeed();
+    rig.deliver(2, &["b@d"]);
+    rig.call().succeed();
+    rig.answer();
+    let lines = [
+        "outcome open s=a4-1 to=<a@d> mailbox=a@d: the store was asked to commit and has not \
+         answered; a resend may make a second copy",
+        "late outcome: stored after all s=a4-1 to=<a@d> mailbox=a@d id=id ms=_",
+    ];
+    let logged: Vec<_> = logged("s=a4-1").into_iter().map(|(_, line)| line).collect();
+    assert_eq!(logged, lines);
+}
+
+#[test]
+fn a_store_that_is_not_there_is_not_logged_for_each_recipient() {
+    keep_log();
+    let (pool, answers, _hanging) = directory(|_, _| {
+        let what = "/vmail has no .postino marker (not mounted?)".to_owned();
+        Err(DeliveryError::StoreMissing { what })
+    });
+    for _ in 0..5 {
+        assert_eq!(check(&pool, Source::Any, "a@d"), None);
+        assert_eq!(next(&answers).2, "451 4.3.0");
+    }
+    let line = "store not there: /vmail has no .postino marker (not mounted?)";
+    assert_eq!(logged("/vmail"), [(log::Level::Error, line.to_owned())]);
+}

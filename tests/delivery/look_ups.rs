@@ -1,0 +1,104 @@
+//! Recipients at RCPT.
+
+use super::*;
+
+/// A store that only looks up; its deliveries hang.
+struct Directory {
+    admit: fn(&Mailbox, Option<u64>) -> Result<(), DeliveryError>,
+    hanging: Sender<()>,
+    end: Receiver<()>,
+}
+
+impl MailStore for Directory {
+    fn deliver(&self, _: &Delivery) -> Outcome {
+        self.hanging.send(()).unwrap();
+        let _ = self.end.recv();
+        Err(DeliveryError::Unanswered)
+    }
+
+    fn admit(&self, mailbox: &Mailbox, size: Option<u64>) -> Result<(), DeliveryError> {
+        (self.admit)(mailbox, size)
+    }
+}
+
+/// The pool and its answers; all workers hang until the sender is dropped.
+pub(super) fn directory(
+    admit: fn(&Mailbox, Option<u64>) -> Result<(), DeliveryError>,
+) -> (Pool, Receiver<Answer>, Sender<()>) {
+    let (hanging, hang) = unbounded();
+    let (keep, end) = bounded(0);
+    let (pool, answers) = pool(Directory { admit, hanging, end }, limits(2));
+    for to in ["a@d", "b@d", "c@d"] {
+        pool.deliver(submission(0, &[to]));
+    }
+    for _ in 0..2 {
+        hang.recv_timeout(PATIENCE).unwrap();
+    }
+    (pool, answers, keep)
+}
+
+fn users(source: Source) -> Users {
+    Users {
+        source,
+        domains: vec!["d".to_owned()],
+        recipient_delimiter: Some('+'),
+        postmaster: name("root@mx"),
+    }
+}
+
+pub(super) fn check(pool: &Pool, source: Source, to: &str) -> Option<String> {
+    let checked = pool.check(&users(source), 5, ID, RecipientIndex(6), path(to), Some(4_096));
+    checked.map(|result| {
+        result.map_or_else(|reply| reply.codes().to_string(), |found| found.name().to_string())
+    })
+}
+
+#[test]
+fn recipients_are_looked_up_while_every_worker_hangs() {
+    let (pool, answers, _hanging) = directory(|mailbox, size| {
+        assert_eq!(size, Some(4_096));
+        match mailbox.name().as_str() {
+            "full@d" => {
+                let quota = std::io::Error::from_raw_os_error(122);
+                Err(DeliveryError::io("ask for the quota of", "/x", quota))
+            }
+            "lost@d" => Err(DeliveryError::StoreMissing { what: "/x has no marker".to_owned() }),
+            "panic@d" => panic!("as the test wished"),
+            "new@d" if mailbox.if_missing() == IfMissing::Refuse => {
+                Err(DeliveryError::NoSuchMailbox)
+            }
+            _ => Ok(()),
+        }
+    });
+    let table = [
+        (Source::Store, "Alice+x@D", "alice@d"),
+        (Source::Any, "new@d", "new@d"),
+        (Source::Store, "new@d", "550 5.1.1"),
+        (Source::Store, "full@d", "452 4.2.2"),
+        (Source::Store, "lost@d", "451 4.3.0"),
+        (Source::Store, "panic@d", "451 4.3.0"),
+        (Source::Store, "alice@d", "alice@d"),
+    ];
+    for (source, to, expected) in table {
+        assert_eq!(check(&pool, source, to), None, "{to}");
+        assert_eq!(next(&answers), (5, 6, expected.to_owned()), "{to}");
+    }
+}
+
+#[test]
+fn a_refusal_known_from_memory_is_answered_at_once() {
+    let (pool, answers, _hanging) = directory(|_, _| panic!("the store is not asked"));
+    assert_eq!(check(&pool, Source::Any, "a@elsewhere"), Some("550 5.1.2".to_owned()));
+    assert_eq!(check(&pool, Source::Any, "a/b@d"), Some("553 5.1.3".to_owned()));
+    assert!(answers.is_empty());
+}
+
+#[test]
+fn postmaster_of_a_served_domain_is_taken_whatever_mailboxes_there_are() {
+    let (pool, answers, _hanging) = directory(|mailbox, _| match mailbox.if_missing() {
+        IfMissing::Create => Ok(()),
+        IfMissing::Refuse => Err(DeliveryError::NoSuchMailbox),
+    });
+    assert_eq!(check(&pool, Source::Store, "Postmaster@d"), None);
+    assert_eq!(next(&answers).2, "root@mx");
+}
