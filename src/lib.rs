@@ -18,6 +18,7 @@
 
 pub mod delivery;
 pub mod escape;
+pub mod log;
 pub mod protocol;
 pub mod reply;
 pub mod stores;

@@ -1,4 +1,6 @@
 //! The process and its surroundings: system calls that are nobody's subject
 //! else, one concern a module. `unsafe` stands here or nowhere.
 
+pub mod credentials;
 pub mod local_time;
+pub mod names;

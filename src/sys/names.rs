@@ -1,0 +1,156 @@
+//! Names of users, groups and this host.
+//!
+//! Lives here: getpwnam_r and getgrnam_r, with their buffers.
+//! May not: be called on the event loop; a name service may take its time.
+#![allow(unsafe_code, reason = "the C library alone knows the host's name services")]
+#![allow(clippy::doc_markdown, reason = "names of C functions")]
+
+use std::{
+    ffi::{CString, c_char, c_int},
+    fmt, io,
+    mem::MaybeUninit,
+    ptr,
+};
+
+/// Octets of a name service's answer: the first try, and where it ends.
+const BUFFER_OCTETS: usize = 1024;
+const BUFFER_OCTETS_MAX: usize = 1024 * 1024;
+
+/// A user, as far as we need one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The user's id.
+    pub uid: u32,
+    /// The user's own group; none where only a number was given.
+    pub gid: Option<u32>,
+}
+
+/// Why a name is of no use.
+#[derive(Debug)]
+pub enum NameError {
+    /// Nobody is called so.
+    Unknown,
+    /// It could not be asked.
+    Service(io::Error),
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("not known to this system"),
+            Self::Service(error) => write!(f, "not to be looked up: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for NameError {}
+
+/// A user by name, or by number.
+pub fn user(name: &str) -> Result<User, NameError> {
+    let by_name = look_up(name, |name, buffer| {
+        let mut entry = MaybeUninit::<libc::passwd>::uninit();
+        let mut found = ptr::null_mut();
+        // SAFETY: all pointers are to live memory of the sizes given, for the
+        // length of the call; `entry` is read only where `found` says so.
+        let error = unsafe {
+            libc::getpwnam_r(
+                name,
+                entry.as_mut_ptr(),
+                buffer.as_mut_ptr(),
+                buffer.len(),
+                &raw mut found,
+            )
+        };
+        if error != 0 || found.is_null() {
+            return (error, None);
+        }
+        // SAFETY: a result that is not null is `entry`, written as a whole.
+        let entry = unsafe { entry.assume_init() };
+        (0, Some(User { uid: entry.pw_uid, gid: Some(entry.pw_gid) }))
+    });
+    or_number(by_name, name, |uid| User { uid, gid: None })
+}
+
+/// A group's id, by name or by number.
+pub fn group(name: &str) -> Result<u32, NameError> {
+    let by_name = look_up(name, |name, buffer| {
+        let mut entry = MaybeUninit::<libc::group>::uninit();
+        let mut found = ptr::null_mut();
+        // SAFETY: as for a user.
+        let error = unsafe {
+            libc::getgrnam_r(
+                name,
+                entry.as_mut_ptr(),
+                buffer.as_mut_ptr(),
+                buffer.len(),
+                &raw mut found,
+            )
+        };
+        if error != 0 || found.is_null() {
+            return (error, None);
+        }
+        // SAFETY: a result that is not null is `entry`, written as a whole.
+        (0, Some(unsafe { entry.assume_init() }.gr_gid))
+    });
+    or_number(by_name, name, |gid| gid)
+}
+
+/// This host's name.
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+fn or_number<T>(
+    by_name: Result<T, NameError>,
+    name: &str,
+    of_number: impl FnOnce(u32) -> T,
+) -> Result<T, NameError> {
+    match (by_name, name.parse()) {
+        (Err(NameError::Unknown), Ok(number)) => Ok(of_number(number)),
+        (by_name, _) => by_name,
+    }
+}
+
+/// Calls `ask` with a buffer that grows until the answer has room in it.
+fn look_up<T>(
+    name: &str,
+    ask: impl Fn(*const c_char, &mut [c_char]) -> (c_int, Option<T>),
+) -> Result<T, NameError> {
+    let name = CString::new(name).map_err(|_| NameError::Unknown)?;
+    let mut buffer = vec![0; BUFFER_OCTETS];
+    loop {
+        return match ask(name.as_ptr(), &mut buffer) {
+            (0, Some(found)) => Ok(found),
+            // POSIX has "no such entry" as no error; some services have these.
+            (0 | libc::ENOENT | libc::ESRCH, None) => Err(NameError::Unknown),
+            (libc::EINTR, _) => continue,
+            (libc::ERANGE, _) if buffer.len() < BUFFER_OCTETS_MAX => {
+                buffer.resize(buffer.len() * 2, 0);
+                continue;
+            }
+            (error, _) => Err(NameError::Service(io::Error::from_raw_os_error(error))),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NameError, User, group, host_name, user};
+
+    #[test]
+    fn users_and_groups_are_found_by_name_and_by_number() {
+        assert_eq!(user("root").unwrap(), User { uid: 0, gid: Some(0) });
+        assert_eq!(user("4711").unwrap(), User { uid: 4711, gid: None });
+        assert_eq!(group("root").unwrap(), 0);
+        assert_eq!(group("4711").unwrap(), 4711);
+        for unknown in ["no-such-name", "", "nul\0", "-1"] {
+            assert!(matches!(user(unknown), Err(NameError::Unknown)), "{unknown:?}");
+            assert!(matches!(group(unknown), Err(NameError::Unknown)), "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn the_host_has_a_name() {
+        assert!(!host_name().is_empty());
+    }
+}
