@@ -21,6 +21,7 @@ pub mod escape;
 pub mod log;
 pub mod protocol;
 pub mod reply;
+pub mod server;
 pub mod stores;
 pub mod sys;
 pub mod transaction;

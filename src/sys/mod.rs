@@ -2,5 +2,7 @@
 //! else, one concern a module. `unsafe` stands here or nowhere.
 
 pub mod credentials;
+pub mod descriptors;
+pub mod limits;
 pub mod local_time;
 pub mod names;

@@ -1,0 +1,506 @@
+//! One client: a transport, its session, and what both wait for.
+//!
+//! Lives here: when to read, when to write, when it has waited long enough, and
+//! the way of events to the pool and of answers back.
+//! May not: wait; the loop calls it when something may have happened.
+//! Holds: at most 64 KiB are read and one write is made in a turn; what the
+//! session does not take is kept, and nothing more is read until it has.
+
+use super::{
+    Settings,
+    transport::{Read, Transport},
+};
+use crate::{
+    delivery::{InProgress, LOOKUP_DEADLINE, Pool, Submission, Ticket},
+    protocol::{Event, Phase, Session},
+    reply::{self, Reply},
+    transaction::{RecipientIndex, Transaction},
+};
+use postino_store::Mailbox;
+use std::{
+    collections::VecDeque,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// After our last octet: how long the client may take to read it and to close.
+const LINGER: Duration = Duration::from_secs(1);
+/// At a shutdown: how long a client that was told of a delivery may take to say
+/// QUIT.
+const LAST_COMMAND_WAIT: Duration = Duration::from_secs(1);
+/// How long a commit that had begun at the deadline is waited for.
+const COMMIT_WAIT: Duration = Duration::from_secs(30);
+
+/// What a connection needs of the loop for a turn.
+pub(super) struct Turn<'a> {
+    pub(super) now: Instant,
+    pub(super) buffer: &'a mut [u8],
+    pub(super) pool: &'a Pool,
+    pub(super) ticket: Ticket,
+}
+
+/// What follows a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// There is more to do, when the others have had their turn.
+    Again,
+    /// Readiness, an answer, or [`Connection::deadline`].
+    Wait,
+    /// It is over: drop it.
+    Gone,
+}
+
+/// One client's connection.
+pub(super) struct Connection {
+    transport: Transport,
+    session: Session,
+    settings: Arc<Settings>,
+    peer: Option<IpAddr>,
+    /// The session's number, to tell answers to an earlier client of the slot.
+    pub(super) number: u32,
+    /// Whether it is only told why it is not served.
+    pub(super) is_refusal: bool,
+    /// Whether it stands in the loop's queue.
+    pub(super) is_queued: bool,
+    /// Its entry among the loop's timers.
+    pub(super) armed: Option<Instant>,
+    readable: bool,
+    writable: bool,
+    /// The system has told of the end of the client's octets.
+    end_is_near: bool,
+    /// That end was read.
+    has_ended: bool,
+    /// It is over but for the client's reading: until then at most.
+    lingers_until: Option<Instant>,
+    is_closing: bool,
+    is_leaving: bool,
+    /// Leaving, it is not waited for any more.
+    is_hurried: bool,
+    unread: Vec<u8>,
+    clocks: Clocks,
+    work: Option<Box<Work>>,
+}
+
+/// Since when which part of a client's duty takes.
+struct Clocks {
+    /// The last octet in either direction, or the last answer of ours.
+    progress: Instant,
+    /// The line being received: the count of those before it, and its beginning.
+    line: Option<(u32, Instant)>,
+    /// The transaction being received: its number, and its beginning.
+    transaction: Option<(u32, Instant)>,
+}
+
+/// A transaction's recipients on their way.
+#[derive(Default)]
+struct Work {
+    /// Look-ups under way, and until when.
+    look_ups: VecDeque<(RecipientIndex, Instant)>,
+    /// Recipients that were accepted.
+    mailboxes: Vec<(RecipientIndex, Mailbox)>,
+    delivering: Option<Delivering>,
+}
+
+struct Delivering {
+    in_progress: InProgress,
+    deadline: Instant,
+    /// The first deadline has passed: what has begun its commit is waited for.
+    is_late: bool,
+}
+
+impl Connection {
+    /// A client that is served.
+    pub(super) fn new(
+        transport: Transport,
+        peer: Option<IpAddr>,
+        settings: &Arc<Settings>,
+        number: u32,
+        now: Instant,
+    ) -> Self {
+        let session = Session::new(Arc::clone(&settings.session), number);
+        Self::with_session(transport, peer, settings, number, now, session)
+    }
+
+    /// A client that gets this 421 in place of the greeting.
+    pub(super) fn refused(
+        transport: Transport,
+        peer: Option<IpAddr>,
+        settings: &Arc<Settings>,
+        number: u32,
+        now: Instant,
+        reply: &Reply,
+    ) -> Self {
+        let session = Session::refused(Arc::clone(&settings.session), number, reply);
+        let connection = Self::with_session(transport, peer, settings, number, now, session);
+        Self { is_refusal: true, ..connection }
+    }
+
+    fn with_session(
+        transport: Transport,
+        peer: Option<IpAddr>,
+        settings: &Arc<Settings>,
+        number: u32,
+        now: Instant,
+        session: Session,
+    ) -> Self {
+        Self {
+            transport,
+            session,
+            settings: Arc::clone(settings),
+            peer,
+            number,
+            is_refusal: false,
+            is_queued: false,
+            armed: None,
+            readable: false,
+            // A new socket has room; the first turn finds out otherwise.
+            writable: true,
+            end_is_near: false,
+            has_ended: false,
+            lingers_until: None,
+            is_closing: false,
+            is_leaving: false,
+            is_hurried: false,
+            unread: Vec::new(),
+            clocks: Clocks { progress: now, line: None, transaction: None },
+            work: None,
+        }
+    }
+
+    /// Notes what the system says of the socket; says whether it is broken.
+    pub(super) fn is_ready(&mut self, event: &mio::event::Event) -> bool {
+        self.readable |= event.is_readable() || event.is_read_closed();
+        self.writable |= event.is_writable();
+        self.end_is_near |= event.is_read_closed();
+        event.is_error() || (event.is_read_closed() && event.is_write_closed())
+    }
+
+    /// Does what can be done now.
+    pub(super) fn turn(&mut self, turn: &mut Turn<'_>) -> Next {
+        if self.lingers_until.is_some() {
+            return self.discard(turn);
+        }
+        self.pass_on(turn);
+        if self.unread.is_empty() && self.readable && self.session.takes_input() {
+            match self.transport.read(turn.buffer) {
+                Ok(Read::Octets(count)) => {
+                    self.clocks.progress = turn.now;
+                    // A short read has emptied the socket; the next octet or
+                    // the end is told anew, unless it was told already.
+                    self.readable = count == turn.buffer.len() || self.end_is_near;
+                    let octets = turn.buffer.get(..count).unwrap_or_default();
+                    let taken = self.session.receive(octets);
+                    self.unread = octets.get(taken..).unwrap_or_default().to_vec();
+                    self.pass_on(turn);
+                }
+                Ok(Read::Nothing) => self.readable = false,
+                Ok(Read::End) => {
+                    self.readable = false;
+                    self.has_ended = true;
+                }
+                Err(_) => return self.lost(),
+            }
+        }
+        let next = self.write(turn);
+        self.note_time(turn.now);
+        next.unwrap_or_else(|| self.lost())
+    }
+
+    /// The client is gone: what has not begun its commit shall not appear.
+    pub(super) fn lost(&mut self) -> Next {
+        if let Some(delivering) = self.work.as_ref().and_then(|work| work.delivering.as_ref()) {
+            delivering.in_progress.abandon();
+        }
+        Next::Gone
+    }
+
+    /// A look-up's answer.
+    pub(super) fn checked(
+        &mut self,
+        index: RecipientIndex,
+        result: Result<Mailbox, Reply>,
+        now: Instant,
+    ) {
+        let Some(work) = &mut self.work else { return };
+        let waiting = work.look_ups.len();
+        work.look_ups.retain(|(waiting, _)| *waiting != index);
+        if work.look_ups.len() < waiting {
+            self.clocks.progress = now;
+            self.accept(index, result);
+        }
+    }
+
+    /// A delivery's answer.
+    pub(super) fn delivered(&mut self, index: RecipientIndex, reply: Reply, now: Instant) {
+        self.clocks.progress = now;
+        self.session.recipient_delivered(index, reply);
+        self.forget_finished_work();
+    }
+
+    /// The server shuts down.
+    pub(super) fn shut_down(&mut self, now: Instant) {
+        self.is_leaving = self.session.shut_down();
+        self.clocks.progress = now;
+    }
+
+    /// The time to drain is nearly over: ends it. Recipients whose commit has not
+    /// begun, or does not end, are told to try again. Who is stored has his answer
+    /// on the way here, and the session waits for that.
+    pub(super) fn end_drain(&mut self) {
+        if let Some(delivering) = self.work.as_ref().and_then(|work| work.delivering.as_ref()) {
+            let mut answers = delivering.in_progress.withdraw();
+            answers.extend(delivering.in_progress.leave_open());
+            for (index, reply) in answers {
+                self.session.recipient_delivered(index, reply);
+            }
+            self.forget_finished_work();
+            self.is_hurried = true;
+        } else {
+            self.session.close_with(&reply::SHUTTING_DOWN);
+        }
+    }
+
+    /// A fault of our own in the session, which is not to be asked again: it
+    /// ends with what can be told without it.
+    pub(super) fn fail(&mut self, now: Instant) {
+        let id = self.session.id();
+        log::error!("a fault in the session s={id}: closing it");
+        self.lost();
+        let mut line = Vec::new();
+        let reply = reply::SESSION_FAILED.named(&self.settings.session.hostname);
+        reply.write_to(&mut line, Some(&id.to_string()));
+        let _ = self.transport.write(&line);
+        self.transport.end_output();
+        self.unread = Vec::new();
+        self.lingers_until = Some(now + LINGER);
+    }
+
+    /// When [`Connection::time_passed`] is to be called, if nothing comes before.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.lingers_until.is_some() {
+            return self.lingers_until;
+        }
+        let work = self.work.as_ref();
+        let look_up = work.and_then(|work| work.look_ups.front()).map(|(_, deadline)| *deadline);
+        let delivery =
+            work.and_then(|work| work.delivering.as_ref()).map(|delivering| delivering.deadline);
+        let client = self.client_deadline();
+        [look_up, delivery, client].into_iter().flatten().min()
+    }
+
+    /// When the client has taken too long; none while he waits for us.
+    fn client_deadline(&self) -> Option<Instant> {
+        let phase = self.session.phase();
+        if phase == Phase::Working && self.session.output().is_empty() {
+            return None;
+        }
+        let idle = match phase {
+            Phase::Idle | Phase::Line if self.is_hurried => Duration::ZERO,
+            Phase::Idle | Phase::Line if self.is_leaving => LAST_COMMAND_WAIT,
+            _ => self.settings.idle_timeout,
+        };
+        let line = self.clocks.line.map(|(_, began)| began + self.settings.command_timeout);
+        let transaction =
+            self.clocks.transaction.map(|(_, began)| began + self.settings.transaction_timeout);
+        [Some(self.clocks.progress + idle), line, transaction].into_iter().flatten().min()
+    }
+
+    /// Looks at every deadline; the turn that must follow does the rest.
+    pub(super) fn time_passed(&mut self, now: Instant) -> Next {
+        if self.lingers_until.is_some_and(|until| until <= now) {
+            return Next::Gone;
+        }
+        self.work_is_late(now);
+        if self.lingers_until.is_none() && self.client_deadline().is_some_and(|at| at <= now) {
+            if self.is_closing || !self.session.output().is_empty() {
+                // He does not read: there is no way to tell him.
+                log::info!(
+                    "closed s={} peer={}: replies are not read",
+                    self.session.id(),
+                    Peer(self.peer)
+                );
+                return self.lost();
+            }
+            let reply = if self.is_leaving { reply::SHUTTING_DOWN } else { reply::TIMED_OUT };
+            log::info!("{} s={} peer={}", reply.codes(), self.session.id(), Peer(self.peer));
+            self.session.close_with(&reply);
+            // From here on it is the reading of the reply that is timed.
+            self.clocks = Clocks { progress: now, line: None, transaction: None };
+        }
+        Next::Again
+    }
+
+    fn work_is_late(&mut self, now: Instant) {
+        let Some(work) = &mut self.work else { return };
+        while let Some(&(index, deadline)) = work.look_ups.front()
+            && deadline <= now
+        {
+            work.look_ups.pop_front();
+            log::warn!("look-up timed out s={}; 451 4.4.3", self.session.id());
+            self.session.recipient_checked(index, reply::LOOKUP_TIMEOUT);
+        }
+        let Some(delivering) = work.delivering.as_mut().filter(|d| d.deadline <= now) else {
+            return;
+        };
+        let answers = if delivering.is_late {
+            delivering.in_progress.leave_open()
+        } else {
+            delivering.in_progress.expire()
+        };
+        delivering.is_late = true;
+        delivering.deadline = now + COMMIT_WAIT;
+        for (index, reply) in answers {
+            self.session.recipient_delivered(index, reply);
+        }
+        self.clocks.progress = now;
+        self.forget_finished_work();
+    }
+
+    /// Gives the session what it did not take before, and carries its events to
+    /// the pool, as long as either leads on.
+    fn pass_on(&mut self, turn: &mut Turn<'_>) {
+        loop {
+            while let Some(event) = self.session.next_event() {
+                self.carry(event, turn);
+            }
+            if self.unread.is_empty() || !self.session.takes_input() {
+                return;
+            }
+            let taken = self.session.receive(&self.unread);
+            if taken == self.unread.len() {
+                self.unread = Vec::new();
+            } else {
+                self.unread.drain(..taken);
+            }
+        }
+    }
+
+    fn carry(&mut self, event: Event, turn: &mut Turn<'_>) {
+        match event {
+            Event::CheckRecipient { index, path, declared_size } => {
+                let id = self.session.id();
+                let users = &self.settings.users;
+                let known = turn.pool.check(users, turn.ticket, id, index, path, declared_size);
+                let work = self.work.get_or_insert_default();
+                match known {
+                    Some(result) => self.accept(index, result),
+                    None => work.look_ups.push_back((index, turn.now + LOOKUP_DEADLINE)),
+                }
+            }
+            Event::Deliver(transaction) => self.deliver(*transaction, turn),
+            Event::TransactionDropped => self.work = None,
+            Event::Close => self.is_closing = true,
+        }
+    }
+
+    fn accept(&mut self, index: RecipientIndex, result: Result<Mailbox, Reply>) {
+        let reply = match result {
+            Ok(mailbox) => {
+                self.work.get_or_insert_default().mailboxes.push((index, mailbox));
+                reply::RECIPIENT_OK
+            }
+            Err(reply) => reply,
+        };
+        self.session.recipient_checked(index, reply);
+    }
+
+    fn deliver(&mut self, transaction: Transaction, turn: &mut Turn<'_>) {
+        let work = self.work.get_or_insert_default();
+        let mut mailboxes = std::mem::take(&mut work.mailboxes);
+        // Look-ups answer in any order; RCPT order is what counts.
+        mailboxes.sort_unstable_by_key(|(index, _)| *index);
+        let in_progress = turn.pool.deliver(Submission {
+            ticket: turn.ticket,
+            transaction,
+            mailboxes: mailboxes.into_iter().map(|(_, mailbox)| mailbox).collect(),
+            peer: self.peer,
+            hostname: self.settings.session.hostname.as_str().into(),
+        });
+        let deadline = turn.now + self.settings.delivery_timeout;
+        work.delivering = Some(Delivering { in_progress, deadline, is_late: false });
+    }
+
+    /// The last recipient's reply was made: nothing is kept for the next.
+    fn forget_finished_work(&mut self) {
+        if self.session.phase() != Phase::Working {
+            self.work = None;
+        }
+    }
+
+    /// Notes since when the line and the transaction are being received.
+    fn note_time(&mut self, now: Instant) {
+        let lines = self.session.lines_taken();
+        self.clocks.line = match self.clocks.line {
+            _ if self.session.phase() != Phase::Line => None,
+            Some((same, began)) if same == lines => Some((same, began)),
+            _ => Some((lines, now)),
+        };
+        let number = self.session.id().transaction;
+        self.clocks.transaction = match self.clocks.transaction {
+            _ if !self.session.in_transaction() => None,
+            Some((same, began)) if same == number => Some((same, began)),
+            _ => Some((number, now)),
+        };
+    }
+
+    /// Writes once; none where the client is gone.
+    fn write(&mut self, turn: &mut Turn<'_>) -> Option<Next> {
+        if self.writable && !self.session.output().is_empty() {
+            let octets = self.session.output().len();
+            let written = self.transport.write(self.session.output()).ok()?;
+            self.writable = written == octets;
+            if written > 0 {
+                self.clocks.progress = turn.now;
+                self.session.output_sent(written);
+                self.pass_on(turn);
+            }
+        }
+        if !self.session.output().is_empty() {
+            return Some(if self.writable { Next::Again } else { Next::Wait });
+        }
+        if self.is_closing {
+            if self.has_ended {
+                return Some(Next::Gone);
+            }
+            // Closed with octets unread, the system would send a reset, which
+            // takes our last reply from the client's buffer.
+            self.transport.end_output();
+            self.lingers_until = Some(turn.now + LINGER);
+            self.unread = Vec::new();
+            return Some(Next::Again);
+        }
+        if self.has_ended && self.unread.is_empty() && self.session.phase() != Phase::Working {
+            return Some(Next::Gone);
+        }
+        let can_read = self.unread.is_empty() && self.readable && self.session.takes_input();
+        Some(if can_read { Next::Again } else { Next::Wait })
+    }
+
+    /// Reads what nobody wants any more.
+    fn discard(&mut self, turn: &mut Turn<'_>) -> Next {
+        if !self.readable {
+            return Next::Wait;
+        }
+        match self.transport.read(turn.buffer) {
+            Ok(Read::Octets(_)) => Next::Again,
+            Ok(Read::Nothing) => {
+                self.readable = false;
+                Next::Wait
+            }
+            Ok(Read::End) | Err(_) => Next::Gone,
+        }
+    }
+}
+
+/// A peer, for the log.
+struct Peer(Option<IpAddr>);
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("local"),
+        }
+    }
+}
