@@ -16,6 +16,8 @@
 //! way and replies the other. Only `delivery` and the backends block; the loop
 //! in `server` never does.
 
+pub mod command;
+pub mod config;
 pub mod delivery;
 pub mod escape;
 pub mod log;
@@ -26,3 +28,5 @@ pub mod stores;
 pub mod sys;
 pub mod transaction;
 pub mod users;
+
+pub use command::main;

@@ -1,0 +1,158 @@
+//! The command line, before and behind argh.
+//!
+//! Lives here: the commands and their arguments; what argh does not take
+//! (`--name=value`, `-h`, `--version`) made into what it takes; its complaints
+//! with the nearest right word.
+//! May not: judge a setting's value.
+
+use crate::config::{Kind, SETTINGS, flags::Flags, nearest};
+use argh::FromArgs;
+use std::ffi::OsString;
+
+/// The program's name in usage texts.
+const PROGRAM: &str = "postino";
+
+/// The commands, and what each does.
+const COMMANDS: [(&str, &str); 4] = [
+    ("serve", "receive mail by LMTP and store it, until told to stop"),
+    ("inetd", "serve one session on descriptors 0 and 1, then exit"),
+    ("init", "make a store and mailboxes in it"),
+    ("check-config", "check the settings that serve would have, and print them"),
+];
+
+/// A command with its arguments.
+#[derive(Debug)]
+pub(super) enum Command {
+    Serve(Flags),
+    Inetd(Flags),
+    CheckConfig(Flags),
+    Init(Init),
+}
+
+/// Make a store and mailboxes in it; what is there is left alone.
+#[derive(Debug, FromArgs)]
+pub(super) struct Init {
+    /// the store: maildir:PATH
+    #[argh(positional)]
+    pub(super) store: String,
+    /// names of mailboxes: alice@example.org
+    #[argh(positional)]
+    pub(super) mailboxes: Vec<String>,
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub(super) enum Parsed {
+    Run(Box<Command>),
+    /// To be printed on standard output: help, or the version.
+    Print(String),
+}
+
+/// Reads the command line; `Err` is a complaint for standard error.
+pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed, String> {
+    let mut words = Vec::new();
+    for (at, argument) in arguments.skip(1).enumerate() {
+        let word = argument.into_string().map_err(|argument| {
+            format!("argument {} is no UTF-8: {}", at + 1, argument.display())
+        })?;
+        words.push(word);
+    }
+    if words.iter().take(2).any(|word| matches!(&word[..], "--version" | "-v" | "-V")) {
+        return Ok(Parsed::Print(format!("postino {}\n", env!("CARGO_PKG_VERSION"))));
+    }
+    let words = split(&words);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (command, rest) = match words.split_first() {
+        None => return Err(format!("no command given\n{}", usage())),
+        Some((&("--help" | "help"), _)) => return Ok(Parsed::Print(usage())),
+        Some((&command, rest)) => (command, rest),
+    };
+    let name = [PROGRAM, command];
+    let flags = || Flags::from_args(&name, rest);
+    let parsed = match command {
+        "serve" => flags().map(Command::Serve),
+        "inetd" => flags().map(Command::Inetd),
+        "check-config" => flags().map(Command::CheckConfig),
+        "init" => Init::from_args(&name, rest).map(Command::Init),
+        unknown => {
+            let near = nearest(unknown, COMMANDS.iter().map(|(name, _)| *name));
+            let near = near.map(|near| format!("; nearest: {near}")).unwrap_or_default();
+            return Err(format!("unknown command {unknown:?}{near}\nsee {PROGRAM} --help"));
+        }
+    };
+    match parsed {
+        Ok(command) => Ok(Parsed::Run(Box::new(command))),
+        Err(early) if early.status.is_ok() => Ok(Parsed::Print(early.output)),
+        Err(early) => Err(complaint(command, &early.output)),
+    }
+}
+
+fn usage() -> String {
+    let commands: Vec<String> =
+        COMMANDS.iter().map(|(name, does)| format!("  {name:13} {does}")).collect();
+    format!(
+        "Usage: {PROGRAM} COMMAND [ARGUMENTS]\n\nCommands:\n{}\n\n{PROGRAM} COMMAND --help lists its \
+         arguments; {PROGRAM} --version; manual: {PROGRAM}(8)\n",
+        commands.join("\n")
+    )
+}
+
+/// `--name=value` in two words, `-h` in full; nothing behind `--` is touched.
+fn split(words: &[String]) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.split_once('=') {
+            _ if word == "--" => {
+                out.push(word.clone());
+                out.extend(words.by_ref().cloned());
+            }
+            _ if word == "-h" => out.push("--help".to_owned()),
+            // A switch has no value to argh.
+            Some((name, "true")) if is_switch(name) => out.push(name.to_owned()),
+            Some((name, "false")) if is_switch(name) => {}
+            Some((name, value)) if name.starts_with("--") => {
+                out.extend([name.to_owned(), value.to_owned()]);
+            }
+            _ => out.push(word.clone()),
+        }
+    }
+    out
+}
+
+fn is_switch(flag: &str) -> bool {
+    SETTINGS
+        .iter()
+        .filter(|setting| setting.kind == Kind::Switch)
+        .any(|setting| flag.strip_prefix("--") == Some(setting.name))
+}
+
+/// argh's complaint, with the right flag where one is near, and the right help.
+fn complaint(command: &str, argh: &str) -> String {
+    let mut lines = argh.trim_end().lines();
+    let first = lines.next().unwrap_or_default();
+    let names = SETTINGS.iter().map(|setting| setting.name).chain(["config"]);
+    let near = first
+        .strip_prefix("Unrecognized argument: --")
+        .and_then(|unknown| nearest(unknown, names))
+        .map(|near| format!("; nearest: --{near}"))
+        .unwrap_or_default();
+    // What is missing is listed below the first line, indented.
+    let missing: Vec<&str> = lines.filter(|line| line.starts_with(' ')).collect();
+    let help = format!("see {PROGRAM} {command} --help");
+    [&[&format!("{first}{near}")[..]], &missing[..], &[&help]].concat().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn a_value_may_follow_an_equals_sign() {
+        let words = ["serve", "--a=b=c", "--d", "e=f", "-h", "--", "--g=h"].map(String::from);
+        let expected = ["serve", "--a", "b=c", "--d", "e=f", "--help", "--", "--g=h"];
+        assert_eq!(split(&words), expected);
+        let words = ["--require-marker=true", "--require-marker=false"].map(String::from);
+        assert_eq!(split(&words), ["--require-marker"]);
+    }
+}

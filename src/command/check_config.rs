@@ -1,0 +1,30 @@
+//! `postino check-config`: what would run.
+//!
+//! Lives here: the listing of settings in force.
+//! May not: bind or change anything.
+
+use super::exit::Exit;
+use crate::config::{Effective, effective::Sources};
+use std::io::{self, Write};
+
+/// Prints each setting; those that flag or file set are marked.
+pub(super) fn run(sources: &Sources) -> Exit {
+    match sources.load() {
+        Ok(effective) => super::printed(list(&effective, &mut io::stdout().lock())),
+        Err(errors) => {
+            eprintln!("{errors}");
+            Exit::Config
+        }
+    }
+}
+
+fn list(effective: &Effective, out: &mut impl Write) -> io::Result<()> {
+    for warning in &effective.warnings {
+        writeln!(out, "# warning: {warning}")?;
+    }
+    for shown in &effective.shown {
+        let mark = if shown.is_set { "" } else { "  # default" };
+        writeln!(out, "{} = {}{mark}", shown.name, shown.value)?;
+    }
+    out.flush()
+}

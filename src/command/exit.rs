@@ -1,0 +1,35 @@
+//! How the program ends.
+//!
+//! Lives here: the exit codes, those of sysexits(3) where it has one.
+//! May not: be extended without a line in postino(8).
+
+use std::process::ExitCode;
+
+/// An exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// All went well.
+    Ok = 0,
+    /// A mailbox or message is not there, or damage was found.
+    Failure = 1,
+    /// The command line is wrong (`EX_USAGE`).
+    Usage = 64,
+    /// A fault of the program's own (`EX_SOFTWARE`).
+    Internal = 70,
+    /// A socket cannot be bound, or a store not created (`EX_CANTCREAT`).
+    CannotCreate = 73,
+    /// A read or write failed, or the disk is full (`EX_IOERR`).
+    InputOutput = 74,
+    /// Somebody else holds a lock (`EX_TEMPFAIL`).
+    Locked = 75,
+    /// Permission is denied (`EX_NOPERM`).
+    Permission = 77,
+    /// The configuration or a store's URL is wrong (`EX_CONFIG`).
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

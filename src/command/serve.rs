@@ -1,0 +1,189 @@
+//! `postino serve`: the daemon.
+//!
+//! Lives here: the order in which it starts, which is a promise: everything is
+//! checked, then bound, then rights are given up for good, then the store is
+//! opened, and only then there are threads.
+//! May not: serve; the event loop does.
+
+use super::{exit::Exit, init::exit_for};
+use crate::{
+    config::{Effective, effective::Sources},
+    log as log_thread,
+    server::{EventLoop, Listener, Reload, Settings},
+    sys::{credentials, limits},
+};
+use postino_store::DeliveryError;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Descriptors that are not connections: listeners, the loop's own, and what
+/// workers open.
+const OTHER_DESCRIPTORS: u64 = 256;
+
+/// Runs until told to stop.
+pub(super) fn run(sources: &Sources) -> Exit {
+    let mut config = match sources.load() {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return Exit::Config;
+        }
+    };
+    log_thread::start(config.log_target, config.log_level);
+    let exit = match start(&mut config) {
+        Ok(event_loop) => serve(event_loop),
+        Err(exit) => exit,
+    };
+    log_thread::finish();
+    exit
+}
+
+fn start(config: &mut Effective) -> Result<EventLoop, Exit> {
+    for warning in &config.warnings {
+        log::warn!("{warning}");
+    }
+    let mut listeners = Vec::new();
+    for address in &config.listen {
+        // An error here drops those that were bound, which undoes them.
+        listeners.push(Listener::bind(address, config.socket).map_err(|error| {
+            log::error!("{error}");
+            Exit::CannotCreate
+        })?);
+    }
+    let descriptors = prepare_process(&mut config.server)?;
+    if let Some(identity) = &config.identity {
+        credentials::become_user(identity).map_err(|error| {
+            log::error!("cannot become uid {}: {error}", identity.uid);
+            Exit::Permission
+        })?;
+    }
+    if let Err(error) = credentials::no_new_privs() {
+        log::warn!("cannot set no_new_privs: {error}");
+    }
+    open_store(config)?;
+    let limits = config.limits.clone();
+    let store = Arc::clone(&config.store);
+    let event_loop = EventLoop::new(listeners, config.server.clone(), store, limits);
+    let event_loop = event_loop.and_then(|mut event_loop| {
+        event_loop.handle_signals(Some(reload(config)))?;
+        log_thread::spawn_thread()?;
+        Ok(event_loop)
+    });
+    let event_loop = event_loop.map_err(|error| {
+        log::error!("cannot start the event loop: {error}");
+        Exit::InputOutput
+    })?;
+    for listener in event_loop.listeners() {
+        log::info!("listening on {listener}");
+    }
+    log::info!(
+        "ready postino {} {} uid={} users={} store={} nofile={descriptors} workers={}",
+        env!("CARGO_PKG_VERSION"),
+        addresses(event_loop.listeners()),
+        rustix::process::getuid().as_raw(),
+        config.shown("users"),
+        config.store_url,
+        config.limits.workers
+    );
+    Ok(event_loop)
+}
+
+fn serve(event_loop: EventLoop) -> Exit {
+    match catch_unwind(AssertUnwindSafe(|| event_loop.run())) {
+        Ok(Ok(())) => {
+            log::info!("stopped");
+            Exit::Ok
+        }
+        Ok(Err(error)) => {
+            log::error!("the event loop ended: {error}");
+            Exit::Internal
+        }
+        // The panic was logged where it happened.
+        Err(_) => Exit::Internal,
+    }
+}
+
+/// What is the process's own: limits, signals, umask. Says how many descriptors
+/// there may be.
+pub(super) fn prepare_process(server: &mut Settings) -> Result<u64, Exit> {
+    let descriptors = fit_connections(server);
+    limits::ignore_write_signals().map_err(|error| {
+        log::error!("cannot ignore SIGPIPE and SIGXFSZ: {error}");
+        Exit::Internal
+    })?;
+    credentials::restrict_umask();
+    Ok(descriptors)
+}
+
+/// Raises the limit of descriptors, and cuts max-connections to what it allows.
+fn fit_connections(server: &mut Settings) -> u64 {
+    let descriptors = limits::raise_descriptors();
+    let room = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(descriptors / 2);
+    let room = usize::try_from(room).unwrap_or(usize::MAX);
+    if room < server.connections_max {
+        log::warn!(
+            "max-connections is {room} in place of {}: {descriptors} descriptors are allowed \
+             (ulimit -Hn, LimitNOFILE)",
+            server.connections_max
+        );
+        server.connections_max = room;
+    }
+    descriptors
+}
+
+/// Opens the store. One that is not there is no reason to end: every recipient
+/// is deferred until it is.
+pub(super) fn open_store(config: &Effective) -> Result<(), Exit> {
+    match config.store.open() {
+        Ok(()) => {
+            if let Some(notice) = config.store.notice() {
+                log::warn!("{notice}");
+            }
+            Ok(())
+        }
+        Err(error @ DeliveryError::StoreMissing { .. }) => {
+            log::error!("{error}");
+            Ok(())
+        }
+        Err(error) => {
+            log::error!("{}: {error}", config.store_url);
+            Err(exit_for(&error))
+        }
+    }
+}
+
+/// Reads the settings anew; the loop has it run on a thread of its own.
+fn reload(config: &Effective) -> Reload {
+    let sources = config.sources.clone();
+    let in_force = Mutex::new(config.shown.clone());
+    Arc::new(move || {
+        // Held over the reading: of two reloads the later one must win.
+        let mut in_force = in_force.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut newer = match sources.load() {
+            Ok(newer) => newer,
+            Err(errors) => {
+                for complaint in errors.complaints() {
+                    log::error!("reload: {complaint}; the old settings stay");
+                }
+                return None;
+            }
+        };
+        for warning in &newer.warnings {
+            log::warn!("{warning}");
+        }
+        for name in newer.needs_restart_for(&in_force) {
+            log::warn!("reload: {name} has changed, which only a restart brings");
+        }
+        log_thread::set_level(newer.log_level);
+        fit_connections(&mut newer.server);
+        log::info!("reloaded; sessions that are open keep their settings");
+        *in_force = newer.shown;
+        Some(Box::new(newer.server))
+    })
+}
+
+fn addresses(listeners: &[Listener]) -> String {
+    listeners.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,7 @@
+//! The program: parse the command line, run one command, say how it ended.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    postino::main()
+}

@@ -1,0 +1,15 @@
+//! The server over real sockets: the program as it is built, and the loop in
+//! this process where a store has to misbehave.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../clients/daemon.rs"]
+#[allow(dead_code, reason = "shared with tests/clients.rs, which needs more of it")]
+mod daemon;
+
+mod bad_clients;
+mod client;
+mod ending;
+mod limits;
+mod pipelining;
+mod slow_stores;
+mod unix_sockets;
