@@ -1,7 +1,7 @@
 //! What holds for the session whatever is sent to it, in whatever pieces, and in
 //! whatever order its results come.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail the test")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use postino::{
     protocol::{BareNewlines, Event, Phase, Session, Settings},

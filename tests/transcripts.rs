@@ -28,7 +28,7 @@
 //! their events are not shown then. What comes out has to be known before the
 //! next `R:` or `A:`, and at the end: a line or event too many is a failure.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail the test")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use postino::{
     protocol::{BareNewlines, Event, Session, Settings},

@@ -1,7 +1,7 @@
 //! The pool against stores that hang, lock, panic and fail: what each recipient
 //! is answered, and what never happens.
 
-#![allow(clippy::unwrap_used, reason = "a test's helpers fail the test")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod answers;
 mod deadline;
