@@ -114,6 +114,9 @@ fn at_the_end_of_a_drain_who_is_logged_as_delivered_was_told_so() {
         client.until("354 ");
         client.say("x\r\n.\r\n");
     }
+    // Who is still within DATA would get the 421 alone.
+    let has_begun = |n: usize| daemon.log().contains(&format!("to=<u{n}-"));
+    until(|| daemon.log(), || (0..CLIENTS).all(has_begun));
     signal(&daemon, Signal::TERM);
     let mut told = 0;
     for client in &mut clients {
