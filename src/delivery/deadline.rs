@@ -7,7 +7,10 @@
 //! Holds: what is withdrawn frees its memory at once, wherever it is queued,
 //! and nothing of it will appear; no recipient is answered twice.
 
-use super::{compose::Uncomposed, record::Record};
+use super::{
+    compose::Uncomposed,
+    record::{Recipient, Record},
+};
 use crate::{reply::Reply, transaction::RecipientIndex};
 use postino_store::Delivery;
 use std::{
@@ -30,25 +33,13 @@ impl InProgress {
     /// Takes back what has not begun its commit: those recipients will never see
     /// the message, and no answer comes for them. Gives each with its reply.
     pub fn expire(&self) -> Vec<(RecipientIndex, Reply)> {
-        let record = &self.transit.record;
-        self.transit
-            .withdraw()
-            .into_iter()
-            .filter_map(|at| record.recipients.get(at))
-            .map(|recipient| record.expired(recipient))
-            .collect()
+        self.take_back(Record::expired)
     }
 
     /// Takes back what has not begun its commit, as [`InProgress::expire`] does,
     /// because the server shuts down.
     pub fn withdraw(&self) -> Vec<(RecipientIndex, Reply)> {
-        let record = &self.transit.record;
-        self.transit
-            .withdraw()
-            .into_iter()
-            .filter_map(|at| record.recipients.get(at))
-            .map(|recipient| record.withdrawn(recipient))
-            .collect()
+        self.take_back(Record::withdrawn)
     }
 
     /// Stops waiting for commits that had begun at [`InProgress::expire`]; logs
@@ -74,6 +65,18 @@ impl InProgress {
                 self.transit.record.id
             );
         }
+    }
+
+    fn take_back(
+        &self,
+        reply: impl Fn(&Record, &Recipient) -> (RecipientIndex, Reply),
+    ) -> Vec<(RecipientIndex, Reply)> {
+        let record = &self.transit.record;
+        let withdrawn = self.transit.withdraw().into_iter();
+        withdrawn
+            .filter_map(|at| record.recipients.get(at))
+            .map(|recipient| reply(record, recipient))
+            .collect()
     }
 }
 
