@@ -109,8 +109,9 @@ macro_rules! replies {
     ($($(#[$doc:meta])* $name:ident = $code:literal [$($subject:literal, $detail:literal)?] $text:literal;)*) => {
         $($(#[$doc])* pub const $name: Reply = replies!(@one $code [$($subject, $detail)?] $text);)*
 
-        /// The whole table, for whoever wants to check or print it.
-        pub const ALL: &[Reply] = &[$($name),*];
+        /// The whole table.
+        #[cfg(test)]
+        const ALL: &[Reply] = &[$($name),*];
     };
     (@one $code:literal [$subject:literal, $detail:literal] $text:literal) => {
         Reply::new($code, $subject, $detail, $text)
@@ -242,4 +243,22 @@ replies! {
     SESSION_FAILED = 421 [3, 0] "Internal error, try again later";
     /// inetd's configuration is wrong.
     BAD_CONFIGURATION = 421 [3, 5] "Configuration error, try again later";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+
+    #[test]
+    fn every_text_is_one_printable_line_within_the_limit() {
+        for reply in ALL {
+            // RFC 5321 section 4.5.3.1.5 has 512 octets, and a host's name of 255
+            // may stand before the text.
+            let mut line = Vec::new();
+            reply.named(&"h".repeat(255)).write_to(&mut line, Some("ffffffff-4294967295"));
+            assert!(line.len() <= 512, "{reply}");
+            let text = line.strip_suffix(b"\r\n").unwrap_or_default();
+            assert!(!text.is_empty() && text.iter().all(|octet| (b' '..=b'~').contains(octet)));
+        }
+    }
 }

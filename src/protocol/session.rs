@@ -230,7 +230,8 @@ impl Session {
     }
 
     /// Ends the session with this 421, answered at once; where recipients wait
-    /// for their delivery, each gets `451 4.3.2` before it.
+    /// for their delivery, each gets `451 4.3.2` before it: the owner has made
+    /// sure that none of them is stored.
     pub fn close_with(&mut self, reply: &Reply) {
         if let State::Delivering(delivering) = &mut self.state {
             delivering.replies.answer_rest(&reply::NOT_DELIVERED_SHUTDOWN);
@@ -314,11 +315,6 @@ impl Session {
     /// ended.
     pub fn in_transaction(&self) -> bool {
         matches!(self.state, State::Envelope(_) | State::Data(_))
-    }
-
-    /// Whether LHLO was accepted.
-    pub fn is_introduced(&self) -> bool {
-        self.client_name.is_some()
     }
 
     /// Its name now, for the log.
