@@ -97,3 +97,19 @@ pub struct Status {
     /// The last reading or writing of its content, in seconds since 1970.
     pub used: i64,
 }
+
+/// The room on a file system, as far as this process may use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Octets that it has.
+    pub octets: u64,
+    /// Octets that are free.
+    pub octets_free: u64,
+    /// Inodes that it has; 0 where it makes them at need.
+    pub inodes: u64,
+    /// Inodes that are free.
+    pub inodes_free: u64,
+    /// Whether it lies in memory (tmpfs), so that a file there costs as much
+    /// as a buffer.
+    pub in_memory: bool,
+}

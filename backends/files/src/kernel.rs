@@ -6,7 +6,7 @@
 //! repeated after EINTR; create, rename and sync are not: they may have
 //! happened.
 
-use crate::{Dir, File, Files, Identity, Kind, Status};
+use crate::{Dir, File, Files, Identity, Kind, Space, Status};
 use rustix::{
     fd::OwnedFd,
     fs::{self, AtFlags, FileType, Mode, OFlags, RawMode, RenameFlags, ResolveFlags, StatxFlags},
@@ -22,6 +22,16 @@ use std::{
 
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOCTTY);
+
+/// What a file's creation must not do, and a process started meanwhile not get.
+const NEW: OFlags = OFlags::CREATE
+    .union(OFlags::EXCL)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOCTTY);
+
+/// File systems in memory, by statfs(2)'s number: tmpfs and ramfs.
+const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// Mode bits that a umask is likely to take away.
 const SHARED_BITS: u32 = 0o077;
@@ -76,14 +86,8 @@ impl Files for Kernel {
     }
 
     fn create(&self, at: &Dir, name: &Path, mode: u32) -> io::Result<File> {
-        let flags = OFlags::WRONLY
-            | OFlags::CREATE
-            | OFlags::EXCL
-            | OFlags::NOFOLLOW
-            | OFlags::CLOEXEC
-            | OFlags::NOCTTY;
         let mode_bits = Mode::from_raw_mode(mode);
-        let created = fs::openat(at, name, flags, mode_bits)?;
+        let created = fs::openat(at, name, NEW | OFlags::WRONLY, mode_bits)?;
         if mode & SHARED_BITS != 0
             && let Err(error) = fs::fchmod(&created, mode_bits)
         {
@@ -91,6 +95,17 @@ impl Files for Kernel {
             return Err(error.into());
         }
         Ok(File::new(created, at.path().join(name)))
+    }
+
+    fn create_unnamed(&self, at: &Dir) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+        match retry_on_intr(|| fs::openat(at, ".", flags, Mode::RUSR | Mode::WUSR)) {
+            // The kernel, or this file system, has no files without a name.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
+                self.create_and_unlink(at)
+            }
+            opened => Ok(File::new(opened?, at.path().join("(no name)"))),
+        }
     }
 
     fn open(&self, at: &Dir, name: &Path) -> io::Result<File> {
@@ -102,6 +117,10 @@ impl Files for Kernel {
 
     fn read(&self, file: &File, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(retry_on_intr(|| rustix::io::read(file, &mut *buffer))?)
+    }
+
+    fn read_at(&self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        Ok(retry_on_intr(|| rustix::io::pread(file, &mut *buffer, offset))?)
     }
 
     fn write(&self, file: &File, octets: &[u8]) -> io::Result<usize> {
@@ -154,9 +173,37 @@ impl Files for Kernel {
         }
         Ok(names)
     }
+
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_sign_loss,
+        clippy::cast_lossless,
+        reason = "the field's type differs between architectures; the numbers are the kernel's bits"
+    )]
+    fn space(&self, dir: &Dir) -> io::Result<Space> {
+        let kind = retry_on_intr(|| fs::fstatfs(dir))?.f_type as u64;
+        let space = retry_on_intr(|| fs::fstatvfs(dir))?;
+        Ok(Space {
+            octets: space.f_blocks.saturating_mul(space.f_frsize),
+            octets_free: space.f_bavail.saturating_mul(space.f_frsize),
+            inodes: space.f_files,
+            inodes_free: space.f_favail,
+            // Of a negative number the kernel's long keeps more bits than the
+            // 32 that name a file system.
+            in_memory: IN_MEMORY.contains(&(kind & 0xffff_ffff)),
+        })
+    }
 }
 
 impl Kernel {
+    fn create_and_unlink(&self, at: &Dir) -> io::Result<File> {
+        let name = format!(".postino-{:016x}", crate::random()?);
+        let name = Path::new(&name);
+        let created = fs::openat(at, name, NEW | OFlags::RDWR, Mode::RUSR | Mode::WUSR)?;
+        self.unlink(at, name)?;
+        Ok(File::new(created, at.path().join(name)))
+    }
+
     fn link_and_unlink(
         &self,
         from: &Dir,
@@ -287,6 +334,33 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
         assert!(kernel.open(&root, path("dangling")).is_err());
         assert_eq!(kernel.stat(&root, path("link")).unwrap().kind, Kind::Other);
+    }
+
+    #[test]
+    fn a_file_without_a_name_is_read_at_any_place_and_gone_when_closed() {
+        let (directory, kernel, root) = root();
+        for way in [Kernel::create_unnamed, Kernel::create_and_unlink] {
+            let file = way(&kernel, &root).unwrap();
+            kernel.write_all(&file, b"0123").unwrap();
+            kernel.write_all(&file, b"4567").unwrap();
+            let mut buffer = [0; 8];
+            assert_eq!(kernel.read_at(&file, &mut buffer, 2).unwrap(), 6);
+            assert_eq!(&buffer[..6], b"234567");
+            assert_eq!(kernel.read_at(&file, &mut buffer, 8).unwrap(), 0);
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_file_system_in_memory_is_told_from_others() {
+        let kernel = Kernel::new();
+        let space = |path_: &str| kernel.space(&kernel.open_root(path(path_)).unwrap()).unwrap();
+        let proc = space("/proc");
+        assert!(!proc.in_memory);
+        if fs::read_to_string("/proc/mounts").unwrap().contains(" /dev/shm tmpfs ") {
+            let shm = space("/dev/shm");
+            assert!(shm.in_memory && shm.octets >= shm.octets_free && shm.octets > 0);
+        }
     }
 
     #[test]

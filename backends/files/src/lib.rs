@@ -34,7 +34,7 @@ pub mod marker;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use handle::{Dir, File, Identity, Kind, Status};
+pub use handle::{Dir, File, Identity, Kind, Space, Status};
 pub use kernel::Kernel;
 
 use std::{ffi::OsString, io, path::Path};
@@ -65,8 +65,16 @@ pub trait Files: Send + Sync {
     /// Opens a file for reading; never waits, as a FIFO's writer would make it.
     fn open(&self, at: &Dir, name: &Path) -> io::Result<File>;
 
+    /// Creates a file for writing and reading that has no name: it is gone once
+    /// it is closed, or the process ends, however that may be.
+    fn create_unnamed(&self, at: &Dir) -> io::Result<File>;
+
     /// Reads at the file's position: how many octets came, 0 at the end.
     fn read(&self, file: &File, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Reads `offset` octets behind the file's beginning, wherever its position
+    /// is: several threads may read one file.
+    fn read_at(&self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// Writes at the file's position: how many octets were taken, perhaps fewer
     /// than given. [`Files::write_all`] is for callers.
@@ -98,6 +106,9 @@ pub trait Files: Send + Sync {
 
     /// The names in a directory, without `.` and `..`, at most `max` of them.
     fn read_dir(&self, dir: &Dir, max: usize) -> io::Result<Vec<OsString>>;
+
+    /// How much room there is on the file system that a directory lies in.
+    fn space(&self, dir: &Dir) -> io::Result<Space>;
 
     /// Writes all octets: goes on after a short write and after EINTR.
     fn write_all(&self, file: &File, mut octets: &[u8]) -> io::Result<()> {

@@ -24,7 +24,7 @@ use name::Names;
 use postino_files::Files;
 use postino_store::{
     Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName,
-    PathTemplate,
+    PathTemplate, Room,
 };
 use root::Root;
 use std::{
@@ -154,6 +154,20 @@ impl MailStore for Maildir {
                 Err(DeliveryError::io("open the mailbox", root.path().join(path), error))
             }
         }
+    }
+
+    fn room(&self) -> Result<Option<Room>, DeliveryError> {
+        let files = &*self.files;
+        let root = self.root.open(files)?;
+        let space = files.space(&root).map_err(|cause| {
+            DeliveryError::io("ask for the room on the disk of", root.path(), cause)
+        })?;
+        Ok(Some(Room {
+            octets: space.octets,
+            octets_free: space.octets_free,
+            files: space.inodes,
+            files_free: space.inodes_free,
+        }))
     }
 
     fn open(&self) -> Result<(), DeliveryError> {

@@ -56,6 +56,7 @@ mod lane;
 mod line_ends;
 mod mailbox;
 mod message;
+mod room;
 mod template;
 
 pub use date::Timestamp;
@@ -64,7 +65,8 @@ pub use error::{Class, DeliveryError, EnhancedCode, Failure};
 pub use lane::Lane;
 pub use line_ends::LineEnds;
 pub use mailbox::{IfMissing, Mailbox, MailboxName, NameError};
-pub use message::{Body, BodyReader, Message};
+pub use message::{Body, BodyReader, Message, Octets};
+pub use room::Room;
 pub use template::{PathTemplate, TemplateError};
 
 /// A store of mail.
@@ -110,6 +112,12 @@ pub trait MailStore: Send + Sync {
     /// is there room for `size` octets where the client declared them.
     fn admit(&self, _mailbox: &Mailbox, _size: Option<u64>) -> Result<(), DeliveryError> {
         Ok(())
+    }
+
+    /// How much room there is where the store lies; none where that cannot be
+    /// told, or differs between mailboxes. Asked each second.
+    fn room(&self) -> Result<Option<Room>, DeliveryError> {
+        Ok(None)
     }
 
     /// Gets the store ready to serve; called once, before any other method but

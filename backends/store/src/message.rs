@@ -7,6 +7,9 @@
 use crate::Timestamp;
 use std::io::{self, BufRead, Read};
 
+/// Octets that are read at once of a body that does not lie in memory.
+const READ_OCTETS: usize = 64 * 1024;
+
 /// A message as it came, without the header lines that postino adds.
 #[derive(Debug)]
 pub struct Message {
@@ -32,32 +35,61 @@ impl Message {
     }
 }
 
+/// Octets that do not lie in memory, such as a file's. Several readers use one
+/// at the same time.
+pub trait Octets: Send + Sync {
+    /// Reads `offset` octets behind the beginning: how many octets came, at least
+    /// one before the end.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+}
+
 /// The octets of a message.
-pub struct Body {
-    octets: Vec<u8>,
+pub struct Body(Place);
+
+enum Place {
+    Memory(Vec<u8>),
+    Elsewhere { octets: Box<dyn Octets>, count: u64 },
 }
 
 impl Body {
     /// A body that lies in memory.
     pub fn in_memory(octets: Vec<u8>) -> Self {
-        Self { octets }
+        Self(Place::Memory(octets))
+    }
+
+    /// A body of `count` octets that lies elsewhere.
+    pub fn elsewhere(octets: impl Octets + 'static, count: u64) -> Self {
+        Self(Place::Elsewhere { octets: Box::new(octets), count })
     }
 
     /// How many octets it has.
     pub fn len(&self) -> u64 {
-        self.octets.len() as u64
+        match &self.0 {
+            Place::Memory(octets) => octets.len() as u64,
+            Place::Elsewhere { count, .. } => *count,
+        }
     }
 
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
-        self.octets.is_empty()
+        self.len() == 0
     }
 
     /// A reader that begins at the first octet. Each recipient's delivery takes
     /// one of its own. [`BufRead::fill_buf`] gives the octets without a copy
-    /// where they lie in memory.
+    /// where they lie in memory, else up to 64 KiB at once. A body that ends
+    /// before its length is [`io::ErrorKind::UnexpectedEof`].
     pub fn reader(&self) -> BodyReader<'_> {
-        BodyReader { rest: &self.octets }
+        BodyReader(match &self.0 {
+            Place::Memory(octets) => Reader::Memory(octets),
+            Place::Elsewhere { octets, count } => Reader::Elsewhere {
+                octets: &**octets,
+                rest: *count,
+                offset: 0,
+                buffer: Vec::new(),
+                taken: 0,
+            },
+        })
     }
 }
 
@@ -68,22 +100,93 @@ impl std::fmt::Debug for Body {
 }
 
 /// Reads a [`Body`].
-pub struct BodyReader<'a> {
-    rest: &'a [u8],
+pub struct BodyReader<'a>(Reader<'a>);
+
+enum Reader<'a> {
+    /// What is still to be read.
+    Memory(&'a [u8]),
+    Elsewhere {
+        octets: &'a dyn Octets,
+        /// Octets that are not in the buffer yet.
+        rest: u64,
+        /// Where they begin.
+        offset: u64,
+        buffer: Vec<u8>,
+        /// Octets of the buffer that were consumed.
+        taken: usize,
+    },
 }
 
 impl Read for BodyReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.rest.read(buffer)
+        let mut octets = self.fill_buf()?;
+        let count = octets.read(buffer)?;
+        self.consume(count);
+        Ok(count)
     }
 }
 
 impl BufRead for BodyReader<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        Ok(self.rest)
+        match &mut self.0 {
+            Reader::Memory(rest) => Ok(rest),
+            Reader::Elsewhere { octets, rest, offset, buffer, taken } => {
+                if *taken == buffer.len() && *rest > 0 {
+                    let wanted = usize::try_from(*rest).unwrap_or(usize::MAX).min(READ_OCTETS);
+                    *taken = 0;
+                    buffer.resize(wanted, 0);
+                    let read = octets.read_at(buffer, *offset);
+                    buffer.truncate(read.as_ref().map_or(0, |count| *count));
+                    if read? == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    *offset += buffer.len() as u64;
+                    *rest = rest.saturating_sub(buffer.len() as u64);
+                }
+                Ok(buffer.get(*taken..).unwrap_or_default())
+            }
+        }
     }
 
     fn consume(&mut self, amount: usize) {
-        self.rest.consume(amount);
+        match &mut self.0 {
+            Reader::Memory(rest) => rest.consume(amount),
+            Reader::Elsewhere { buffer, taken, .. } => *taken = (*taken + amount).min(buffer.len()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Body, Octets};
+    use std::io::{self, Read};
+
+    /// Gives at most 7 octets at once.
+    struct Slow(Vec<u8>);
+
+    impl Octets for Slow {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            let mut rest = self.0.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+            let count = buffer.len().min(7);
+            rest.read(&mut buffer[..count])
+        }
+    }
+
+    #[test]
+    fn a_body_reads_alike_wherever_it_lies() {
+        let octets: Vec<u8> = (0..=255).cycle().take(1000).collect();
+        let elsewhere = Body::elsewhere(Slow(octets.clone()), 1000);
+        for body in [Body::in_memory(octets.clone()), elsewhere] {
+            let mut read = Vec::new();
+            body.reader().read_to_end(&mut read).unwrap();
+            assert_eq!((read, body.len()), (octets.clone(), 1000));
+        }
+    }
+
+    #[test]
+    fn a_body_that_ends_too_early_is_an_error() {
+        let body = Body::elsewhere(Slow(vec![b'x'; 20]), 21);
+        let error = body.reader().read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

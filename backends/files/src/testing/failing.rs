@@ -4,7 +4,7 @@
 //! May not: make the call that fails; it fails before anything has happened.
 
 use super::Call;
-use crate::{Dir, File, Files, Status};
+use crate::{Dir, File, Files, Space, Status};
 use rustix::io::Errno;
 use std::{
     ffi::OsString,
@@ -127,12 +127,20 @@ impl Files for Failing {
         self.pass(Call::Create, || self.inner.create(at, name, mode))
     }
 
+    fn create_unnamed(&self, at: &Dir) -> io::Result<File> {
+        self.pass(Call::CreateUnnamed, || self.inner.create_unnamed(at))
+    }
+
     fn open(&self, at: &Dir, name: &Path) -> io::Result<File> {
         self.pass(Call::Open, || self.inner.open(at, name))
     }
 
     fn read(&self, file: &File, buffer: &mut [u8]) -> io::Result<usize> {
         self.pass(Call::Read, || self.inner.read(file, buffer))
+    }
+
+    fn read_at(&self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.pass(Call::ReadAt, || self.inner.read_at(file, buffer, offset))
     }
 
     fn write(&self, file: &File, octets: &[u8]) -> io::Result<usize> {
@@ -176,6 +184,10 @@ impl Files for Failing {
 
     fn read_dir(&self, dir: &Dir, max: usize) -> io::Result<Vec<OsString>> {
         self.pass(Call::ReadDir, || self.inner.read_dir(dir, max))
+    }
+
+    fn space(&self, dir: &Dir) -> io::Result<Space> {
+        self.pass(Call::Space, || self.inner.space(dir))
     }
 }
 

@@ -18,8 +18,10 @@ pub enum Call {
     OpenDir,
     MakeDir,
     Create,
+    CreateUnnamed,
     Open,
     Read,
+    ReadAt,
     Write,
     SyncFile,
     SyncDir,
@@ -29,4 +31,5 @@ pub enum Call {
     Stat,
     StatDir,
     ReadDir,
+    Space,
 }

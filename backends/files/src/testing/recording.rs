@@ -4,7 +4,7 @@
 //! paths relative to a base that the test chooses.
 //! May not: change what a call does.
 
-use crate::{Dir, File, Files, Status};
+use crate::{Dir, File, Files, Space, Status};
 use std::{
     ffi::OsString,
     io,
@@ -77,6 +77,11 @@ impl Files for Recording {
         self.inner.create(at, name, mode)
     }
 
+    fn create_unnamed(&self, at: &Dir) -> io::Result<File> {
+        self.record("create_unnamed", &[at.path()]);
+        self.inner.create_unnamed(at)
+    }
+
     fn open(&self, at: &Dir, name: &Path) -> io::Result<File> {
         self.record("open", &[&at.path().join(name)]);
         self.inner.open(at, name)
@@ -85,6 +90,11 @@ impl Files for Recording {
     fn read(&self, file: &File, buffer: &mut [u8]) -> io::Result<usize> {
         self.record("read", &[file.path()]);
         self.inner.read(file, buffer)
+    }
+
+    fn read_at(&self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.record("read_at", &[file.path()]);
+        self.inner.read_at(file, buffer, offset)
     }
 
     fn write(&self, file: &File, octets: &[u8]) -> io::Result<usize> {
@@ -130,6 +140,11 @@ impl Files for Recording {
     fn read_dir(&self, dir: &Dir, max: usize) -> io::Result<Vec<OsString>> {
         self.record("read_dir", &[dir.path()]);
         self.inner.read_dir(dir, max)
+    }
+
+    fn space(&self, dir: &Dir) -> io::Result<Space> {
+        self.record("space", &[dir.path()]);
+        self.inner.space(dir)
     }
 }
 
