@@ -5,7 +5,7 @@
 //! May not: touch the disk; [`MailStore::open`] does, under the right identity.
 
 use postino_store::{MailStore, TemplateError};
-use std::{fmt, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 /// What every store is told, whatever its URL says.
 #[derive(Clone, Debug)]
@@ -17,6 +17,15 @@ pub struct Options {
     /// Whether mailboxes of the same local part in several domains are to be
     /// told apart.
     pub several_domains: bool,
+}
+
+/// A store of its URL.
+pub struct Built {
+    /// The store.
+    pub store: Arc<dyn MailStore>,
+    /// A directory on its file system where messages may wait to be stored;
+    /// none where its mailboxes have no file system in common.
+    pub directory: Option<PathBuf>,
 }
 
 /// What is wrong with a store URL.
@@ -87,7 +96,7 @@ impl From<TemplateError> for StoreUrlError {
     }
 }
 
-type Open = fn(&Url<'_>, &Options) -> Result<Arc<dyn MailStore>, StoreUrlError>;
+type Open = fn(&Url<'_>, &Options) -> Result<Built, StoreUrlError>;
 
 const BACKENDS: &[(&str, Open)] = &[
     #[cfg(feature = "maildir")]
@@ -107,7 +116,7 @@ const BACKENDS: &[(&str, Open)] = &[
 /// assert!(postino::stores::open("/var/vmail", &options).is_err());
 /// # }
 /// ```
-pub fn open(url: &str, options: &Options) -> Result<Arc<dyn MailStore>, StoreUrlError> {
+pub fn open(url: &str, options: &Options) -> Result<Built, StoreUrlError> {
     let (scheme, rest) =
         url.split_once(':').ok_or_else(|| StoreUrlError::NoScheme(url.to_owned()))?;
     let (_, open) = BACKENDS
@@ -139,7 +148,7 @@ struct Url<'a> {
 }
 
 #[cfg(feature = "maildir")]
-fn maildir(url: &Url<'_>, options: &Options) -> Result<Arc<dyn MailStore>, StoreUrlError> {
+fn maildir(url: &Url<'_>, options: &Options) -> Result<Built, StoreUrlError> {
     const MODE: &str = "mode";
     let [mode] = url.options("maildir", &[MODE])?;
     let mut maildir_options = postino_maildir::Options {
@@ -159,7 +168,9 @@ fn maildir(url: &Url<'_>, options: &Options) -> Result<Arc<dyn MailStore>, Store
         return Err(StoreUrlError::DomainsMixed);
     }
     let files = Arc::new(postino_files::Kernel::new());
-    Ok(Arc::new(postino_maildir::Maildir::new(template, maildir_options, files)))
+    let directory = Some(template.root().to_owned());
+    let store = Arc::new(postino_maildir::Maildir::new(template, maildir_options, files));
+    Ok(Built { store, directory })
 }
 
 #[cfg(feature = "maildir")]

@@ -198,9 +198,10 @@ fn every_setting_is_a_key_of_the_file() {
                 ("log", _) => "\"journal\"",
                 ("log-level", _) => "\"debug\"",
                 ("hostname", _) => "\"mx.example.org\"",
+                ("min-free", _) => "\"17%\"",
                 (_, Kind::Number) => "17",
                 (_, Kind::Duration) => "\"17s\"",
-                (_, Kind::Size) => "\"17K\"",
+                (_, Kind::Size) => "\"17M\"",
                 (_, Kind::Switch) => "true",
                 (_, Kind::Text | Kind::List) => "\"root\"",
             };

@@ -6,7 +6,7 @@
 use postino::{
     protocol::{BareNewlines, Event, Phase, Session, Settings},
     reply::{self, Reply},
-    transaction::{Address, ForwardPath, HeaderFilter, RecipientIndex, ReversePath},
+    transaction::{Address, ForwardPath, HeaderFilter, ReceivedBody, RecipientIndex, ReversePath},
 };
 use proptest::{collection::vec, prelude::*, sample::select};
 use std::{collections::VecDeque, sync::Arc};
@@ -38,6 +38,8 @@ struct Course {
 enum Question {
     LookUp(RecipientIndex, Reply),
     Delivery(RecipientIndex, Reply),
+    Admission,
+    Spool(Vec<u8>),
 }
 
 /// Runs a session over input that comes in pieces.
@@ -66,6 +68,8 @@ fn course(policy: BareNewlines, input: &[u8], pieces: &[usize], results: Results
                 match question {
                     Question::LookUp(index, reply) => session.recipient_checked(index, reply),
                     Question::Delivery(index, reply) => session.recipient_delivered(index, reply),
+                    Question::Admission => session.admitted(Ok(())),
+                    Question::Spool(part) => session.spooled(Ok(part)),
                 }
             }
         }
@@ -85,6 +89,16 @@ fn note(event: Event, course: &mut Course, questions: &mut Vec<Question>) {
             questions.push(Question::LookUp(index, reply));
             format!("check {index:?} {path} {declared_size:?}")
         }
+        Event::AdmitMail { .. } | Event::AdmitData { .. } => {
+            questions.push(Question::Admission);
+            format!("{event:?}")
+        }
+        Event::Spool(part) => {
+            let shown = format!("spool {}", part.len());
+            questions.push(Question::Spool(part));
+            shown
+        }
+        Event::SpoolDropped => "unspooled".to_owned(),
         Event::Deliver(transaction) => {
             for recipient in &transaction.envelope.recipients {
                 let is_full = recipient.path.as_str().starts_with('f');
@@ -205,7 +219,7 @@ proptest! {
 
     #[test]
     fn no_order_of_calls_makes_it_panic(
-        pieces in vec((pieces_of_a_session(), 0_u8..30, 0_u64..8, 0_usize..200), 0..60),
+        pieces in vec((pieces_of_a_session(), 0_u8..40, 0_u64..8, 0_usize..200), 0..60),
         policy in policy(),
     ) {
         let mut session = Session::new(settings(policy), u32::MAX);
@@ -220,6 +234,11 @@ proptest! {
                 15 => session.close_with(&reply::TIMED_OUT),
                 16 => drop(session.shut_down()),
                 17..20 => drop(session.next_event()),
+                20..23 => session.admitted(Ok(())),
+                23 => session.admitted(Err(reply::OUT_OF_MEMORY)),
+                24 => session.spooled(Ok(Vec::new())),
+                25 => session.spooled(Err(reply::STORAGE_FULL)),
+                26 => drop(session.spool_kept()),
                 _ => drop(session.receive(&octets)),
             }
             if session.phase() == Phase::Closed {
@@ -260,7 +279,7 @@ proptest! {
         recipients in vec((any::<bool>(), any::<bool>(), any::<u32>(), any::<u32>()), 1..5),
     ) {
         let mut session = Session::new(settings(BareNewlines::Keep), 1);
-        session.receive(b"LHLO c\r\nMAIL FROM:<>\r\n");
+        receive(&mut session, b"LHLO c\r\nMAIL FROM:<>\r\n");
         for _ in &recipients {
             session.receive(b"RCPT TO:<a@x.example>\r\n");
         }
@@ -274,7 +293,7 @@ proptest! {
         }
         let known = recipients.iter().map(|(is_known, ..)| if *is_known { "250" } else { "550" });
         prop_assert_eq!(codes_sent(&mut session), known.collect::<Vec<_>>());
-        session.receive(b"DATA\r\n.\r\n");
+        receive(&mut session, b"DATA\r\n.\r\n");
         session.output_sent(session.output().len());
         indices.sort_by_key(|(_, (.., key))| *key);
         for (index, (_, is_stored, ..)) in &indices {
@@ -353,18 +372,44 @@ proptest! {
 /// replies behind the data.
 fn delivered(policy: BareNewlines, data: &[u8]) -> (Option<(Vec<u8>, u64, bool)>, String) {
     let mut session = Session::new(settings(policy), 1);
-    session.receive(b"LHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@x.example>\r\n");
+    receive(&mut session, b"LHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@x.example>\r\n");
     session.recipient_checked(RecipientIndex(0), reply::RECIPIENT_OK);
-    session.receive(b"DATA\r\n");
+    receive(&mut session, b"DATA\r\n");
     session.output_sent(session.output().len());
     assert_eq!(session.receive(data), data.len());
     session.recipient_delivered(RecipientIndex(0), reply::STORED);
     let events: VecDeque<_> = std::iter::from_fn(|| session.next_event()).collect();
     let message = events.into_iter().find_map(|event| match event {
-        Event::Deliver(t) => Some((t.body, t.octets_received, t.bare_newlines)),
+        Event::Deliver(t) => match t.body {
+            ReceivedBody::InMemory(body) => Some((body, t.octets_received, t.bare_newlines)),
+            ReceivedBody::Spooled(_) => None,
+        },
         _ => None,
     });
     (message, String::from_utf8(session.output().to_vec()).unwrap())
+}
+
+/// Gives the session octets until it takes no more, and admits what it asks to
+/// be admitted; gives the other events.
+fn receive(session: &mut Session, octets: &[u8]) -> Vec<Event> {
+    let (mut rest, mut others) = (octets, Vec::new());
+    loop {
+        let taken = session.receive(rest);
+        rest = &rest[taken..];
+        let mut admitted = false;
+        while let Some(event) = session.next_event() {
+            match event {
+                Event::AdmitMail { .. } | Event::AdmitData { .. } => {
+                    session.admitted(Ok(()));
+                    admitted = true;
+                }
+                other => others.push(other),
+            }
+        }
+        if !admitted {
+            return others;
+        }
+    }
 }
 
 fn is_bare(body: &[u8]) -> bool {
@@ -441,16 +486,13 @@ fn filtered(message: &[u8]) -> (Vec<u8>, u32) {
 #[test]
 fn an_answer_that_comes_too_late_is_nobody_elses() {
     let mut session = Session::new(settings(BareNewlines::Reject), 1);
-    session.receive(b"LHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@x.example>\r\n");
-    let Some(Event::CheckRecipient { index: late, .. }) = session.next_event() else {
-        panic!("no look-up")
-    };
+    let events = receive(&mut session, b"LHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@x.example>\r\n");
+    let [Event::CheckRecipient { index: late, .. }] = events[..] else { panic!("{events:?}") };
     session.recipient_checked(late, reply::LOOKUP_TIMEOUT);
-    session.receive(b"RSET\r\nMAIL FROM:<>\r\nRCPT TO:<b@x.example>\r\n");
+    let events = receive(&mut session, b"RSET\r\nMAIL FROM:<>\r\nRCPT TO:<b@x.example>\r\n");
     session.output_sent(session.output().len());
     session.recipient_checked(late, reply::RECIPIENT_OK);
     assert_eq!(session.output(), b"");
-    let events: Vec<_> = std::iter::from_fn(|| session.next_event()).collect();
     let [Event::TransactionDropped, Event::CheckRecipient { index, .. }] = events[..] else {
         panic!("{events:?}")
     };
@@ -483,7 +525,7 @@ fn look_ups_that_are_not_answered_stop_the_input() {
         ..Arc::unwrap_or_clone(settings(BareNewlines::Reject))
     };
     let mut session = Session::new(Arc::new(settings), 1);
-    session.receive(b"LHLO c\r\nMAIL FROM:<>\r\n");
+    receive(&mut session, b"LHLO c\r\nMAIL FROM:<>\r\n");
     let flood = b"RCPT TO:<a@x.example>\r\n".repeat(10_000);
     let taken = session.receive(&flood);
     assert!(taken < 4096, "{taken} octets taken");

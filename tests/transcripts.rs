@@ -9,13 +9,16 @@
 //! ! fresh                              greeting and LHLO are the file's business
 //! ! refused                            there are too many connections
 //! ! data_to=a@x.example,b@x.example    begin behind the 354 of such a transaction
-//! ! look_ups=manual deliveries=manual  the file answers by itself
+//! ! look_ups=manual deliveries=manual  the file answers by itself, and so with
+//!                                      admissions=manual and spool=manual
 //! C: MAIL FROM:<>        a line from the client; CRLF is added
 //! C> a\r\n\t\0\x80\\     octets from the client; nothing is added
 //! S: 250 2.1.0 Sender ok the next line to the client
-//! E: check a@x.example   the next event: check PATH [size=n], deliver PATH..., dropped, close
+//! E: check a@x.example   the next event: check PATH [size=n], deliver PATH..., dropped, close,
+//!                        admit MAIL [size=n], admit DATA [size=n], spool OCTETS, unspooled
 //! R: a@x.example stored  the answer for a recipient: accepted, unknown, stored, full,
-//!                        timeout, or `code x.y text`; `a@x.example#2`: his second RCPT
+//!                        timeout, or `code x.y text`; `a@x.example#2`: his second RCPT;
+//!                        for MAIL, DATA and SPOOL: taken, or such a code
 //! A: shut_down           or close_with (421 4.4.2): what the owner does
 //! B: body\r\n            (a part of) the body of the next message delivered
 //! T: octets=5            a fact of it: octets, bare, sender, size, body, client, id, orcpt,
@@ -33,13 +36,13 @@
 use postino::{
     protocol::{BareNewlines, Event, Session, Settings},
     reply::{self, Reply},
-    transaction::{ForwardPath, RecipientIndex, Transaction},
+    transaction::{ForwardPath, ReceivedBody, RecipientIndex, Transaction},
 };
 use std::{collections::VecDeque, fs, mem, path::Path, sync::Arc};
 
 const RANDOM_SPLITS: u64 = 16;
 /// Fewer: some were lost, and the tests would tell of nothing.
-const TRANSCRIPTS_MIN: usize = 140;
+const TRANSCRIPTS_MIN: usize = 150;
 
 #[test]
 fn whole_input_at_once() {
@@ -208,13 +211,19 @@ struct Run {
     session: Session,
     looks_up: bool,
     delivers: bool,
+    admits: bool,
+    spools: bool,
     output: Vec<u8>,
     events: VecDeque<String>,
     /// Recipients that wait for an answer.
     waiting: Vec<(String, RecipientIndex, Wants)>,
     unread: Vec<u8>,
-    delivered: VecDeque<Transaction>,
-    message: Option<Transaction>,
+    /// What went to the spool of the message that comes.
+    spool: Vec<u8>,
+    /// The part that waits for an answer.
+    part: Vec<u8>,
+    delivered: VecDeque<(Transaction, Vec<u8>)>,
+    message: Option<(Transaction, Vec<u8>)>,
     body_checked: usize,
     /// The client has spoken since a message was looked at.
     is_next_message: bool,
@@ -224,7 +233,12 @@ struct Run {
 enum Wants {
     LookUp,
     Delivery,
+    Admission,
+    Spool,
 }
+
+/// The word of a file's answer to an admission or to the spool.
+const TAKEN: &str = "taken";
 
 impl Run {
     fn new(options: &[(&str, &str)]) -> Self {
@@ -248,10 +262,14 @@ impl Run {
             },
             looks_up: true,
             delivers: true,
+            admits: true,
+            spools: true,
             output: Vec::new(),
             events: VecDeque::new(),
             waiting: Vec::new(),
             unread: Vec::new(),
+            spool: Vec::new(),
+            part: Vec::new(),
             delivered: VecDeque::new(),
             message: None,
             body_checked: 0,
@@ -270,6 +288,8 @@ impl Run {
         }
         run.looks_up = option("look_ups").is_none();
         run.delivers = option("deliveries").is_none();
+        run.admits = option("admissions").is_none();
+        run.spools = option("spool").is_none();
         run
     }
 
@@ -311,22 +331,56 @@ impl Run {
     }
 
     fn event(&mut self, event: Event) {
+        let with_size = |what: &str, size: Option<u64>| {
+            size.map_or(what.to_owned(), |size| format!("{what} size={size}"))
+        };
         match event {
+            Event::AdmitMail { .. } | Event::AdmitData { .. } if self.admits => {
+                self.session.admitted(Ok(()));
+            }
+            Event::AdmitMail { declared_size } => {
+                self.waits("MAIL", Wants::Admission, with_size("admit MAIL", declared_size));
+            }
+            Event::AdmitData { declared_size } => {
+                self.waits("DATA", Wants::Admission, with_size("admit DATA", declared_size));
+            }
+            Event::Spool(part) => {
+                let shown = format!("spool {}", part.len());
+                self.part = part;
+                if self.spools {
+                    self.spooled(Ok(()));
+                } else {
+                    self.waits("SPOOL", Wants::Spool, shown);
+                }
+            }
+            Event::SpoolDropped => {
+                self.spool.clear();
+                if !self.spools {
+                    self.events.push_back("unspooled".to_owned());
+                }
+            }
             Event::CheckRecipient { index, path, .. } if self.looks_up => {
                 let is_unknown = path.as_str().starts_with("unknown");
                 let reply = if is_unknown { "unknown" } else { "accepted" };
                 self.session.recipient_checked(index, named_reply(reply));
             }
             Event::CheckRecipient { index, path, declared_size } => {
-                let size = declared_size.map_or(String::new(), |size| format!(" size={size}"));
-                self.events.push_back(format!("check {}{size}", path.as_str()));
+                self.events
+                    .push_back(with_size(&format!("check {}", path.as_str()), declared_size));
                 self.waiting.push((path.as_str().to_owned(), index, Wants::LookUp));
             }
             Event::Deliver(transaction) => {
                 let recipients = transaction.envelope.recipients.iter();
                 let recipients: Vec<_> =
                     recipients.map(|r| (r.index, r.path.as_str().to_owned())).collect();
-                self.delivered.push_back(*transaction);
+                let body = match &transaction.body {
+                    ReceivedBody::InMemory(octets) => octets.clone(),
+                    ReceivedBody::Spooled(octets) => {
+                        assert_eq!(*octets, self.spool.len() as u64);
+                        mem::take(&mut self.spool)
+                    }
+                };
+                self.delivered.push_back((*transaction, body));
                 if self.delivers {
                     for (index, path) in recipients {
                         let reply = if path.starts_with("full") { "full" } else { "stored" };
@@ -341,9 +395,25 @@ impl Run {
                 }
                 self.events.push_back(shown);
             }
-            Event::TransactionDropped => self.events.push_back("dropped".to_owned()),
+            Event::TransactionDropped => {
+                self.spool.clear();
+                self.events.push_back("dropped".to_owned());
+            }
             Event::Close => self.events.push_back("close".to_owned()),
         }
+    }
+
+    fn waits(&mut self, who: &str, wants: Wants, event: String) {
+        self.events.push_back(event);
+        self.waiting.push((who.to_owned(), RecipientIndex(0), wants));
+    }
+
+    fn spooled(&mut self, result: Result<(), Reply>) {
+        let part = mem::take(&mut self.part);
+        self.session.spooled(result.map(|()| {
+            self.spool.extend_from_slice(&part);
+            part
+        }));
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
@@ -406,12 +476,16 @@ impl Run {
         match wants {
             Wants::LookUp => self.session.recipient_checked(index, named_reply(reply)),
             Wants::Delivery => self.session.recipient_delivered(index, named_reply(reply)),
+            Wants::Admission if reply == TAKEN => self.session.admitted(Ok(())),
+            Wants::Admission => self.session.admitted(Err(named_reply(reply))),
+            Wants::Spool if reply == TAKEN => self.spooled(Ok(())),
+            Wants::Spool => self.spooled(Err(named_reply(reply))),
         }
         self.settle();
         Ok(())
     }
 
-    fn next_message(&mut self) -> Result<&Transaction, String> {
+    fn next_message(&mut self) -> Result<&(Transaction, Vec<u8>), String> {
         if mem::take(&mut self.is_next_message) {
             self.message = self.delivered.pop_front();
             self.body_checked = 0;
@@ -420,7 +494,7 @@ impl Run {
     }
 
     fn expect_body(&mut self, part: &[u8]) -> Result<(), String> {
-        let body = self.next_message()?.body.clone();
+        let body = self.next_message()?.1.clone();
         let rest = &body[self.body_checked..];
         if !rest.starts_with(part) || (part.is_empty() && !rest.is_empty()) {
             return Err(format!(
@@ -434,7 +508,7 @@ impl Run {
     }
 
     fn expect_fact(&mut self, text: &str) -> Result<(), String> {
-        let message = self.next_message()?;
+        let (message, _) = self.next_message()?;
         let shown = |octets: &Option<Vec<u8>>| {
             octets.as_ref().map_or("none".to_owned(), |o| String::from_utf8_lossy(o).into_owned())
         };
@@ -483,8 +557,8 @@ impl Run {
             return Err(format!("unexpected events {:?}", self.events));
         }
         match &self.message {
-            Some(message) if self.body_checked > 0 && self.body_checked < message.body.len() => {
-                let rest = String::from_utf8_lossy(&message.body[self.body_checked..]);
+            Some((_, body)) if self.body_checked > 0 && self.body_checked < body.len() => {
+                let rest = String::from_utf8_lossy(&body[self.body_checked..]);
                 Err(format!("unexpected in the body: {rest:?}"))
             }
             _ => Ok(()),

@@ -7,7 +7,7 @@
 
 use super::{
     exit::Exit,
-    serve::{open_store, prepare_process},
+    serve::{open_spool, open_store, prepare_process},
 };
 use crate::{
     config::{Effective, effective::Sources},
@@ -59,14 +59,15 @@ fn serve(inherited: Inherited, config: &mut Effective) -> Exit {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
-    let result = prepare_process(&mut config.server).and_then(|_| {
+    let result = prepare_process(config).and_then(|_| {
         if let Some(identity) = &config.identity {
             credentials::become_user(identity).map_err(|error| {
                 log::error!("cannot become another user: {error}");
                 Exit::Permission
             })?;
         }
-        open_store(config)
+        open_store(config)?;
+        open_spool(config)
     });
     if let Err(exit) = result {
         refuse(&inherited, &config.server.session.hostname);

@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &Init) -> Exit {
             return Exit::Config;
         }
     };
-    if let Err(error) = store.init(&mailboxes) {
+    if let Err(error) = store.store.init(&mailboxes) {
         eprintln!("{}: {error}", arguments.store);
         return exit_for(&error);
     }

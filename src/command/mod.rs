@@ -5,6 +5,7 @@
 
 mod arguments;
 mod check_config;
+mod descriptors;
 mod exit;
 mod inetd;
 mod init;

@@ -5,11 +5,11 @@
 //! opened, and only then there are threads.
 //! May not: serve; the event loop does.
 
-use super::{exit::Exit, init::exit_for};
+use super::{descriptors, exit::Exit, init::exit_for};
 use crate::{
     config::{Effective, effective::Sources},
-    log as log_thread,
-    server::{EventLoop, Listener, Reload, Settings},
+    delivery, log as log_thread,
+    server::{EventLoop, Listener, Reload},
     sys::{credentials, limits},
 };
 use postino_store::DeliveryError;
@@ -17,10 +17,6 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
 };
-
-/// Descriptors that are not connections: listeners, the loop's own, and what
-/// workers open.
-const OTHER_DESCRIPTORS: u64 = 256;
 
 /// Runs until told to stop.
 pub(super) fn run(sources: &Sources) -> Exit {
@@ -52,7 +48,7 @@ fn start(config: &mut Effective) -> Result<EventLoop, Exit> {
             Exit::CannotCreate
         })?);
     }
-    let descriptors = prepare_process(&mut config.server)?;
+    let descriptors = prepare_process(config)?;
     if let Some(identity) = &config.identity {
         credentials::become_user(identity).map_err(|error| {
             log::error!("cannot become uid {}: {error}", identity.uid);
@@ -63,6 +59,7 @@ fn start(config: &mut Effective) -> Result<EventLoop, Exit> {
         log::warn!("cannot set no_new_privs: {error}");
     }
     open_store(config)?;
+    open_spool(config)?;
     let limits = config.limits.clone();
     let store = Arc::clone(&config.store);
     let event_loop = EventLoop::new(listeners, config.server.clone(), store, limits);
@@ -79,12 +76,13 @@ fn start(config: &mut Effective) -> Result<EventLoop, Exit> {
         log::info!("listening on {listener}");
     }
     log::info!(
-        "ready postino {} {} uid={} users={} store={} nofile={descriptors} workers={}",
+        "ready postino {} {} uid={} users={} store={}{} nofile={descriptors} workers={}",
         env!("CARGO_PKG_VERSION"),
         addresses(event_loop.listeners()),
         rustix::process::getuid().as_raw(),
         config.shown("users"),
         config.store_url,
+        event_loop.free().map(|free| format!(" free={free}")).unwrap_or_default(),
         config.limits.workers
     );
     Ok(event_loop)
@@ -107,30 +105,15 @@ fn serve(event_loop: EventLoop) -> Exit {
 
 /// What is the process's own: limits, signals, umask. Says how many descriptors
 /// there may be.
-pub(super) fn prepare_process(server: &mut Settings) -> Result<u64, Exit> {
-    let descriptors = fit_connections(server);
+pub(super) fn prepare_process(config: &mut Effective) -> Result<u64, Exit> {
+    let listeners = config.listen.len();
+    let descriptors = descriptors::fit(&mut config.server, &mut config.limits, listeners);
     limits::ignore_write_signals().map_err(|error| {
         log::error!("cannot ignore SIGPIPE and SIGXFSZ: {error}");
         Exit::Internal
     })?;
     credentials::restrict_umask();
     Ok(descriptors)
-}
-
-/// Raises the limit of descriptors, and cuts max-connections to what it allows.
-fn fit_connections(server: &mut Settings) -> u64 {
-    let descriptors = limits::raise_descriptors();
-    let room = descriptors.saturating_sub(OTHER_DESCRIPTORS).max(descriptors / 2);
-    let room = usize::try_from(room).unwrap_or(usize::MAX);
-    if room < server.connections_max {
-        log::warn!(
-            "max-connections is {room} in place of {}: {descriptors} descriptors are allowed \
-             (ulimit -Hn, LimitNOFILE)",
-            server.connections_max
-        );
-        server.connections_max = room;
-    }
-    descriptors
 }
 
 /// Opens the store. One that is not there is no reason to end: every recipient
@@ -150,6 +133,28 @@ pub(super) fn open_store(config: &Effective) -> Result<(), Exit> {
         Err(error) => {
             log::error!("{}: {error}", config.store_url);
             Err(exit_for(&error))
+        }
+    }
+}
+
+/// Looks at the spool's directory. One that somebody named has to be usable; the
+/// store's own may come later, with the store.
+pub(super) fn open_spool(config: &Effective) -> Result<(), Exit> {
+    let limits = &config.limits;
+    match delivery::inspect_spool(&*limits.files, &limits.spool_directory) {
+        Ok(warning) => {
+            if let Some(warning) = warning {
+                log::warn!("{warning}");
+            }
+            Ok(())
+        }
+        Err(error) if config.is_set("spool-dir") => {
+            log::error!("spool-dir: {error}");
+            Err(exit_for(&error))
+        }
+        Err(error) => {
+            log::warn!("{error}; large messages are deferred as long as that is so");
+            Ok(())
         }
     }
 }
@@ -177,7 +182,7 @@ fn reload(config: &Effective) -> Reload {
             log::warn!("reload: {name} has changed, which only a restart brings");
         }
         log_thread::set_level(newer.log_level);
-        fit_connections(&mut newer.server);
+        descriptors::fit(&mut newer.server, &mut newer.limits, newer.listen.len());
         log::info!("reloaded; sessions that are open keep their settings");
         *in_force = newer.shown;
         Some(Box::new(newer.server))

@@ -21,10 +21,22 @@ use crate::{
     users::{Source, Users},
 };
 use postino_store::{MailStore, MailboxName};
-use std::{net::IpAddr, path::Path, sync::Arc, thread, time::Duration};
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 /// The store where neither flag nor file names one.
 const DEFAULT_STORE: &str = "maildir:./mail";
+
+/// Where large messages wait if the store has no directory for them.
+const DEFAULT_SPOOL: &str = "/var/tmp";
+
+/// The least memory: with less not even one message of many recipients comes in.
+const MEMORY_MIN: u64 = 1 << 20;
 
 /// Settings that are read at the start only.
 const NEED_RESTART: &[&str] = &[
@@ -33,6 +45,10 @@ const NEED_RESTART: &[&str] = &[
     "workers",
     "lock-wait",
     "require-marker",
+    "memory-budget",
+    "max-spool",
+    "spool-dir",
+    "min-free",
     "socket-mode",
     "socket-owner",
     "socket-group",
@@ -137,6 +153,11 @@ impl Effective {
             .collect()
     }
 
+    /// Whether flag or file set this one.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.shown.iter().any(|shown| shown.name == name && shown.is_set)
+    }
+
     /// A setting's value as it is in force.
     pub fn shown(&self, name: &str) -> &str {
         self.shown.iter().find(|shown| shown.name == name).map_or("", |shown| &shown.value)
@@ -164,8 +185,9 @@ impl Reader<'_> {
         let server = users.map(|users| self.server(session, users));
         let (listen, socket) = (self.listen(sources.role), self.socket_rights());
         self.check_exposure(&listen);
-        let limits = self.limits();
-        let (store_url, store) = self.store(&hostname, several_domains);
+        let (store_url, built) = self.store(&hostname, several_domains);
+        let (store, directory) = built.map(|built| (built.store, built.directory)).unzip();
+        let limits = self.limits(&store_url, directory.flatten());
         let has = |variable| store_url.contains(variable);
         if serves_all_domains && has("%n") && !has("%u") && !has("%d") {
             self.warnings.push(
@@ -220,6 +242,7 @@ impl Reader<'_> {
             users: Arc::new(users),
             allow: self.list("allow", Network::loopback(), parsed::<Network>),
             connections_max: self.number("max-connections", 10_000, 1, 1_000_000),
+            refusals_max: 0,
             idle_timeout: self.duration("idle-timeout", 300),
             command_timeout: self.duration("command-timeout", 300),
             transaction_timeout: self.duration("transaction-timeout", 1_800),
@@ -228,11 +251,29 @@ impl Reader<'_> {
         }
     }
 
-    fn limits(&mut self) -> delivery::Limits {
+    fn limits(&mut self, store_url: &str, store_directory: Option<PathBuf>) -> delivery::Limits {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let workers = self.number("workers", (8 * cores).clamp(16, 64), 1, 1_024);
         self.default_is(workers);
-        delivery::Limits { workers, lock_wait: self.duration("lock-wait", 30) }
+        let lock_wait = self.duration("lock-wait", 30);
+        let default = store_directory.unwrap_or_else(|| PathBuf::from(DEFAULT_SPOOL));
+        let shown = default.display().to_string();
+        let spool_directory = self.one("spool-dir", default, |text| match text {
+            "" => Err("is no directory".to_owned()),
+            _ => Ok(PathBuf::from(text)),
+        });
+        self.default_is(shown);
+        delivery::Limits {
+            workers,
+            lock_wait,
+            memory: self.one("memory-budget", 64 << 20, memory_budget),
+            spool_directory,
+            spool_octets: self.one("max-spool", 1 << 30, size),
+            min_free: self.one("min-free", 2, percent),
+            store_name: store_url.to_owned(),
+            // How many files the spool may have, descriptors decide later.
+            ..delivery::Limits::default()
+        }
     }
 
     fn hostname(&mut self) -> String {
@@ -304,11 +345,7 @@ impl Reader<'_> {
         }
     }
 
-    fn store(
-        &mut self,
-        hostname: &str,
-        several_domains: bool,
-    ) -> (String, Option<Arc<dyn MailStore>>) {
+    fn store(&mut self, hostname: &str, several_domains: bool) -> (String, Option<stores::Built>) {
         if self.given.get("store").is_empty() && self.has_file {
             self.errors.add(format!(
                 "store is not set{}; say where mail goes, such as \
@@ -456,6 +493,18 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T,
 
 fn size(text: &str) -> Result<u64, String> {
     values::size(text).ok_or_else(|| format!("is not {SIZE_FORM}"))
+}
+
+fn memory_budget(text: &str) -> Result<u64, String> {
+    let memory = size(text)?;
+    if memory >= MEMORY_MIN { Ok(memory) } else { Err("is less than 1M".to_owned()) }
+}
+
+/// `5%`.
+fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').and_then(|digits| digits.parse().ok());
+    let percent = number.filter(|percent| *percent < 100 && !text.starts_with('+'));
+    percent.ok_or_else(|| "is not a percentage from 0% to 99%".to_owned())
 }
 
 fn domain(text: &str) -> Result<String, String> {

@@ -201,6 +201,14 @@ settings! {
         lock_wait: Duration, "time", "30s";
         /// time that deliveries in progress have at a shutdown
         drain_timeout: Duration, "time", "8s";
+        /// memory for envelopes and messages, over all sessions
+        memory_budget: Size, "size", "64M";
+        /// what large messages may use of the disk while they are received
+        max_spool: Size, "size", "1G";
+        /// where they lie meanwhile
+        spool_dir: Text, "dir", "the store's root";
+        /// share of the store's disk and of its inodes that is to stay free
+        min_free: Text, "percent", "2%";
         /// what separates user and detail in a local part; empty for nothing
         recipient_delimiter: Text, "char", "+";
         /// who gets the mail of a postmaster that has no mailbox

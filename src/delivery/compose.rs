@@ -16,7 +16,7 @@ use std::{
 
 /// What the deliveries are made of, beside the record.
 pub(super) struct Uncomposed {
-    pub(super) body: Vec<u8>,
+    pub(super) body: Body,
     pub(super) bare_newlines: bool,
     pub(super) client_name: Arc<str>,
     pub(super) peer: Option<IpAddr>,
@@ -54,7 +54,7 @@ pub(super) fn compose(
         received,
         record.reverse_path.as_str().to_owned(),
         uncomposed.bare_newlines,
-        Body::in_memory(uncomposed.body),
+        uncomposed.body,
     ));
     let mailboxes: Vec<&Mailbox> =
         record.recipients.iter().map(|recipient| &recipient.mailbox).collect();

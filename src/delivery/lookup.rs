@@ -24,8 +24,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Threads that look up, at the most.
-const THREADS_MAX: usize = 16;
 /// A store that is not there is logged this often.
 const MISSING_LOGGED_EVERY: Duration = Duration::from_secs(60);
 
@@ -54,8 +52,8 @@ pub(super) struct LookUp {
 }
 
 impl LookUps {
-    pub(super) fn new(store: Arc<dyn MailStore>, answers: Answers) -> Self {
-        let crew = Crew::new("look-up", THREADS_MAX);
+    pub(super) fn new(store: Arc<dyn MailStore>, answers: Answers, threads_max: usize) -> Self {
+        let crew = Crew::new("look-up", threads_max);
         Self { store, answers, missing: Missing::default(), crew }
     }
 

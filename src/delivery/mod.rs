@@ -1,9 +1,10 @@
 //! The workers: the only threads that block.
 //!
-//! Lives here: lanes, the pool, the deadline, and from a store's result to the
-//! reply.
+//! Lives here: lanes, the pool, the deadline, what all sessions together may use
+//! of memory and disk, and from a store's result to the reply.
 //! May not: know a session or a socket; whoever submits work gets an answer.
 
+mod budget;
 mod clock;
 mod compose;
 mod crew;
@@ -13,22 +14,31 @@ mod lookup;
 mod outcome;
 mod pool;
 mod record;
+mod room;
+mod spool;
 
+pub use budget::{Budget, Reservation};
 pub use deadline::InProgress;
+pub use spool::{SpoolFile, inspect as inspect_spool};
 
 use crate::{
-    reply::Reply,
-    transaction::{ForwardPath, RecipientIndex, Transaction, TransactionId},
+    reply::{self, Reply},
+    transaction::{ForwardPath, ReceivedBody, RecipientIndex, Transaction, TransactionId},
     users::Users,
 };
 use compose::Uncomposed;
 use deadline::Transit;
 use lookup::{LookUps, Question};
 use pool::Workers;
-use postino_store::{MailStore, Mailbox};
+use postino_files::Files;
+use postino_store::{Body, MailStore, Mailbox};
 use record::{Answers, Recipient, Record};
+use room::Watch;
+use spool::{Append, Spool, Spooled};
 use std::{
+    fmt,
     net::IpAddr,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -41,13 +51,55 @@ pub const LOOKUP_DEADLINE: Duration = Duration::from_secs(30);
 /// Who asked: opaque here, given back with the answer.
 pub type Ticket = u64;
 
+/// How long the spool may take for a part of a message.
+pub const SPOOL_DEADLINE: Duration = Duration::from_secs(30);
+
 /// What the pool is told once.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Limits {
     /// Threads that deliver; started at need.
     pub workers: usize,
+    /// Threads that look up; started at need.
+    pub look_ups: usize,
     /// How long a locked mailbox is tried again.
     pub lock_wait: Duration,
+    /// Octets of memory for envelopes and bodies, over all sessions.
+    pub memory: u64,
+    /// Where large messages wait.
+    pub spool_directory: PathBuf,
+    /// Octets that all of them may have there.
+    pub spool_octets: u64,
+    /// How many there may be.
+    pub spool_files: u64,
+    /// Percent of the store's octets and files that are to stay free.
+    pub min_free: u8,
+    /// What the log calls the store.
+    pub store_name: String,
+    /// The calls to the spool's directory.
+    pub files: Arc<dyn Files>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            workers: 16,
+            look_ups: 16,
+            lock_wait: Duration::from_secs(30),
+            memory: 64 << 20,
+            spool_directory: PathBuf::from("/var/tmp"),
+            spool_octets: 1 << 30,
+            spool_files: 1_000,
+            min_free: 2,
+            store_name: "store".to_owned(),
+            files: Arc::new(postino_files::Kernel::new()),
+        }
+    }
+}
+
+impl fmt::Debug for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limits").field("workers", &self.workers).finish_non_exhaustive()
+    }
 }
 
 /// Work that is done.
@@ -71,6 +123,17 @@ pub enum Answer {
         /// What the client is to be told.
         reply: Reply,
     },
+    /// The spool has taken a part of a message, or has not.
+    Spooled {
+        /// Who asked.
+        ticket: Ticket,
+        /// For which transaction.
+        id: TransactionId,
+        /// The part's buffer and its memory; or what the client is to be told.
+        result: Result<(Vec<u8>, Reservation), Reply>,
+    },
+    /// The memory budget was full and is not any more.
+    HasMemory,
 }
 
 /// A transaction on its way to the store.
@@ -85,6 +148,11 @@ pub struct Submission {
     pub peer: Option<IpAddr>,
     /// The server's name for the Received field.
     pub hostname: Arc<str>,
+    /// Where the body is, if it was spooled.
+    pub spool: Option<Arc<SpoolFile>>,
+    /// What its envelope and body use; given back when the last recipient has
+    /// his result.
+    pub memory: Reservation,
 }
 
 /// The pool of workers.
@@ -96,20 +164,64 @@ pub struct Pool {
     answers: Answers,
     workers: Arc<Workers>,
     look_ups: Arc<LookUps>,
+    spool: Arc<Spool>,
+    room: Arc<Watch>,
+    memory: Arc<Budget>,
 }
 
 impl Pool {
-    /// A pool without threads yet. `answers` takes each answer; it is called on
-    /// workers and must not block.
+    /// A pool without threads yet, but for the one that watches the store's room.
+    /// Asks the store for that room, so it may block. `answers` takes each answer;
+    /// it is called on other threads and must not block.
     pub fn new(
         store: Arc<dyn MailStore>,
         limits: Limits,
         answers: impl Fn(Answer) + Send + Sync + 'static,
     ) -> Self {
         let answers: Answers = Arc::new(answers);
-        let workers = Arc::new(Workers::new(Arc::clone(&store), &limits));
-        let look_ups = Arc::new(LookUps::new(store, Arc::clone(&answers)));
-        Self { limits, answers, workers, look_ups }
+        let room = Watch::start(Arc::clone(&store), &limits.store_name, limits.min_free);
+        let workers = Arc::new(Workers::new(Arc::clone(&store), Arc::clone(&room), &limits));
+        let look_ups = Arc::new(LookUps::new(store, Arc::clone(&answers), limits.look_ups));
+        let spool = Arc::new(Spool::new(&limits, Arc::clone(&answers)));
+        let has_memory = Arc::clone(&answers);
+        let memory = Budget::new(limits.memory, move || has_memory(Answer::HasMemory));
+        Self { limits, answers, workers, look_ups, spool, room, memory }
+    }
+
+    /// The memory of envelopes and bodies.
+    pub fn memory(&self) -> &Arc<Budget> {
+        &self.memory
+    }
+
+    /// Octets that are free where the store lies, if it can tell.
+    pub fn free(&self) -> Option<impl fmt::Display + use<>> {
+        self.room.free().map(room::Size)
+    }
+
+    /// Whether the store has room for a message of so many octets, or for one
+    /// more where that is not known (RFC 1870 section 6.1).
+    pub fn admit(&self, declared_size: Option<u64>) -> Result<(), Reply> {
+        let admits = self.room.admits(declared_size.unwrap_or(0), 1);
+        if admits { Ok(()) } else { Err(reply::STORAGE_FULL) }
+    }
+
+    /// A place in the spool for one message; none where there are too many.
+    pub fn open_spool(&self) -> Option<Arc<SpoolFile>> {
+        self.spool.open()
+    }
+
+    /// Has a part of a message spooled behind those before; never blocks, and is
+    /// answered by an [`Answer::Spooled`]. To be called again for the same file
+    /// only after that. `Err`: there is no room for it.
+    pub fn spool(
+        &self,
+        ticket: Ticket,
+        id: TransactionId,
+        file: &Arc<SpoolFile>,
+        part: Vec<u8>,
+        memory: Reservation,
+    ) -> Result<(), Reply> {
+        self.spool.append(Append::new(ticket, id, file, part, memory))
     }
 
     /// Has a recipient looked up: in memory and answered at once where `users`
@@ -130,7 +242,8 @@ impl Pool {
     /// Has a transaction delivered; never blocks. Each recipient is answered
     /// once, by an [`Answer`] or by a method of [`InProgress`].
     pub fn deliver(&self, submission: Submission) -> InProgress {
-        let Submission { ticket, transaction, mailboxes, peer, hostname } = submission;
+        let Submission { ticket, transaction, mailboxes, peer, hostname, spool, memory } =
+            submission;
         let Transaction { id, client_name, envelope, body, bare_newlines, .. } = transaction;
         debug_assert_eq!(envelope.recipients.len(), mailboxes.len());
         let recipients = envelope.recipients.into_iter().zip(mailboxes);
@@ -151,8 +264,13 @@ impl Pool {
                 })
                 .collect(),
             answers: Arc::clone(&self.answers),
+            _memory: memory,
         };
         let received = SystemTime::now();
+        let body = match body {
+            ReceivedBody::InMemory(octets) => Body::in_memory(octets),
+            ReceivedBody::Spooled(octets) => Body::elsewhere(Spooled(spool), octets),
+        };
         let uncomposed = Uncomposed { body, bare_newlines, client_name, peer, hostname, received };
         let transit = Arc::new(Transit::new(record, uncomposed));
         self.workers.submit(&transit);
@@ -164,5 +282,6 @@ impl Drop for Pool {
     fn drop(&mut self) {
         crew::Workplace::crew(&*self.workers).close();
         crew::Workplace::crew(&*self.look_ups).close();
+        crew::Workplace::crew(&*self.spool).close();
     }
 }

@@ -13,6 +13,7 @@ use super::{
     deadline::{Job, Transit},
     lane::{Lanes, Turn},
     outcome,
+    room::Watch,
 };
 use crate::escape;
 use postino_store::{Delivery, DeliveryError, MailStore};
@@ -25,6 +26,7 @@ use std::{
 /// What the delivering threads share.
 pub(super) struct Workers {
     store: Arc<dyn MailStore>,
+    room: Arc<Watch>,
     lock_wait: Duration,
     lanes: Lanes,
     clock: Clock,
@@ -52,9 +54,10 @@ pub(super) enum Work {
 }
 
 impl Workers {
-    pub(super) fn new(store: Arc<dyn MailStore>, limits: &Limits) -> Self {
+    pub(super) fn new(store: Arc<dyn MailStore>, room: Arc<Watch>, limits: &Limits) -> Self {
         Self {
             store,
+            room,
             lock_wait: limits.lock_wait,
             lanes: Lanes::default(),
             clock: Clock::default(),
@@ -112,7 +115,11 @@ impl Workers {
         uncomposed: Uncomposed,
     ) -> Vec<(postino_store::Lane, Delivery)> {
         let record = &transit.record;
+        let copies = record.recipients.len() as u64;
         let composed = catch_unwind(AssertUnwindSafe(|| {
+            if !self.room.admits(uncomposed.body.len(), copies) {
+                return Err(self.room.error());
+            }
             let deliveries = compose::compose(&*self.store, record, uncomposed)?;
             Ok(deliveries.into_iter().map(|each| (self.store.lane(each.mailbox()), each)).collect())
         }))

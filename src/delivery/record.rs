@@ -4,7 +4,7 @@
 //! the log line beside it.
 //! May not: print an octet of a client's that has not been escaped.
 
-use super::{Answer, Ticket, outcome};
+use super::{Answer, Ticket, budget::Reservation, outcome};
 use crate::{
     escape,
     reply::{self, Reply},
@@ -34,6 +34,8 @@ pub(super) struct Record {
     pub(super) lock_wait: Duration,
     pub(super) recipients: Box<[Recipient]>,
     pub(super) answers: Answers,
+    /// What the transaction uses, as long as anything of it is there.
+    pub(super) _memory: Reservation,
 }
 
 /// One recipient's.

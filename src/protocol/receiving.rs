@@ -1,7 +1,8 @@
 //! End of DATA and dot-unstuffing (RFC 5321 sections 4.1.1.4 and 4.5.2).
 //!
 //! Lives here: the decoder, which keeps its state over any split of the input,
-//! counts octets as RFC 1870 section 5 does, and applies the bare-newline policy.
+//! counts octets as RFC 1870 section 5 does, applies the bare-newline policy, and
+//! gives a large message away part by part.
 //! May not: choose the moment or the number of replies.
 //! Holds: only CRLF "." CRLF ends a message; a line begins only behind a CRLF;
 //! no other octet is lost or added, but what the policy and the header filter
@@ -16,6 +17,12 @@ use memchr::memchr2;
 
 /// Received fields that a message may have (RFC 5321 section 6.3: at least 100).
 const RECEIVED_FIELDS_MAX: u32 = 100;
+
+/// Octets of a message that are kept here at the most; the rest is to be taken
+/// away before more is decoded.
+const PART_OCTETS: usize = 256 * 1024;
+/// What a part begins with.
+const PART_OCTETS_MIN: usize = 1024;
 
 const CR: u8 = b'\r';
 const LF: u8 = b'\n';
@@ -38,6 +45,7 @@ enum At {
 /// A message that came whole.
 #[derive(Debug)]
 pub(super) struct Received {
+    /// The last part, which is all of it where none was taken before.
     pub(super) body: Vec<u8>,
     pub(super) octets: u64,
     pub(super) bare_newlines: bool,
@@ -54,7 +62,10 @@ pub(super) struct Decoder {
     octets: u64,
     bare_newlines: bool,
     header: HeaderFilter,
+    /// What was not taken away yet.
     body: Vec<u8>,
+    /// What each recipient will be told, whatever still comes.
+    refusal: Option<Reply>,
 }
 
 impl Decoder {
@@ -67,12 +78,64 @@ impl Decoder {
             bare_newlines: false,
             header: HeaderFilter::default(),
             body: Vec::new(),
+            refusal: None,
         }
     }
 
-    /// Takes octets up to the end of the message; says how many, and whether
-    /// that end was there.
+    /// Octets that are kept.
+    pub(super) fn kept(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Octets of memory that are used for them.
+    pub(super) fn kept_capacity(&self) -> usize {
+        self.body.capacity()
+    }
+
+    /// Whether a part is full, so that it has to be taken before more comes.
+    pub(super) fn is_full(&self) -> bool {
+        self.body.len() >= PART_OCTETS
+    }
+
+    /// Takes the part that is there.
+    pub(super) fn take_part(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.body)
+    }
+
+    /// Keeps no more memory than this, where what is kept needs no more; says how
+    /// much it is now.
+    pub(super) fn shrink_to(&mut self, octets: usize) -> usize {
+        self.body.shrink_to(octets);
+        self.body.capacity()
+    }
+
+    /// Gives a part's memory back, to be used again.
+    pub(super) fn reuse(&mut self, mut buffer: Vec<u8>) {
+        if self.body.capacity() == 0 && !self.is_refused() {
+            buffer.clear();
+            self.body = buffer;
+        }
+    }
+
+    /// Refuses the message, whatever still comes: the octets up to its end are
+    /// read and forgotten.
+    pub(super) fn refuse(&mut self, reply: Reply) {
+        self.refusal.get_or_insert(reply);
+        self.body = Vec::new();
+    }
+
+    /// Whether the message is refused already.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refusal.is_some()
+    }
+
+    /// Takes octets up to the end of the message or until a part is full; says
+    /// how many, and whether the message's end was there.
     pub(super) fn decode(&mut self, input: &[u8]) -> (usize, bool) {
+        // Each octet that comes adds one; the few that the header filter or the
+        // policy add do not matter.
+        let room = PART_OCTETS.saturating_sub(self.body.len()).max(1);
+        let input = input.get(..room).unwrap_or(input);
         // What goes out as it came: from `run` to `next`.
         let (mut run, mut next) = (0, 0);
         while let Some(&octet) = input.get(next) {
@@ -128,11 +191,8 @@ impl Decoder {
 
     /// Ends the message; `Err` is what each recipient is to be told.
     pub(super) fn finish(mut self) -> Result<Received, Reply> {
-        if self.is_too_big() {
-            return Err(reply::MESSAGE_TOO_BIG);
-        }
-        if self.is_refused() {
-            return Err(reply::BARE_NEWLINE);
+        if let Some(refusal) = self.refusal {
+            return Err(refusal);
         }
         let header = self.header.finish(&mut self.body);
         if header.received_count > RECEIVED_FIELDS_MAX {
@@ -148,6 +208,9 @@ impl Decoder {
 
     /// Octets of the message itself.
     fn text(&mut self, octets: &[u8]) {
+        if octets.is_empty() {
+            return;
+        }
         self.octets = self.octets.saturating_add(octets.len() as u64);
         self.store(octets);
     }
@@ -162,19 +225,27 @@ impl Decoder {
     }
 
     fn store(&mut self, octets: &[u8]) {
-        if self.is_too_big() || self.is_refused() {
+        if self.octets_max != 0 && self.octets > self.octets_max {
+            // It is told before all else: what comes after does not matter.
+            self.refusal = Some(reply::MESSAGE_TOO_BIG);
+        } else if self.bare_newlines && self.policy == BareNewlines::Reject {
+            self.refusal.get_or_insert(reply::BARE_NEWLINE);
+        }
+        if self.is_refused() {
             // What was kept of a refused message goes at once.
             self.body = Vec::new();
-        } else {
-            self.header.pass(octets, &mut self.body);
+            return;
         }
+        self.make_room(octets.len());
+        self.header.pass(octets, &mut self.body);
     }
 
-    fn is_too_big(&self) -> bool {
-        self.octets_max != 0 && self.octets > self.octets_max
-    }
-
-    fn is_refused(&self) -> bool {
-        self.bare_newlines && self.policy == BareNewlines::Reject
+    /// Grows as a Vec does, but not beyond a part.
+    fn make_room(&mut self, more: usize) {
+        let needed = self.body.len() + more;
+        if needed > self.body.capacity() {
+            let grown = (2 * self.body.capacity()).clamp(PART_OCTETS_MIN, PART_OCTETS);
+            self.body.reserve_exact(needed.max(grown) - self.body.len());
+        }
     }
 }

@@ -6,31 +6,35 @@
 //! | Ready | stays | Envelope | 503 | 503 | stays | MAIL |
 //! | Envelope | Ready | 503 | stays | Data; 503 if no RCPT stands | Ready | DATA, RSET, LHLO |
 //! | Data | octets of the message | | | | | CRLF . CRLF |
+//! | Spooling | input waits | | | | | last part spooled: Delivering |
 //! | Delivering | input waits, in order | | | | | last reply made: Ready |
 //! | Closed | nothing is taken | | | | | never |
 //!
+//! MAIL and DATA are carried out once the owner has admitted them.
+//!
 //! Lives here: the states (RFC 2033, RFC 5321 section 4.1.4), when input has to
-//! wait, results and their replies, the end of the data and of the session; what
-//! each command does stands below, in `commands`.
+//! wait, results and their replies, the end of the session; below, in `commands`,
+//! what each command does, in `data` the message and its way to the spool.
 //! May not: parse arguments, decode data, order replies; the modules beside it do.
 //! Holds: each accepted RCPT gets one reply after the data, in RCPT order; what
 //! is kept for a client is bounded, whatever it sends.
 
 mod commands;
+mod data;
 
 use super::{
     BareNewlines,
     command::Command,
     line::{Line, LineBuffer},
     output::Output,
-    receiving::Decoder,
     replies::Replies,
 };
 use crate::{
     reply::{self, Reply},
     transaction::{Envelope, ForwardPath, Recipient, RecipientIndex, Transaction, TransactionId},
 };
-use std::{collections::VecDeque, mem, sync::Arc};
+use data::{Data, Last};
+use std::{collections::VecDeque, sync::Arc};
 
 /// Recipients of a session that are looked up at the same time.
 const LOOK_UPS_MAX: usize = 128;
@@ -55,6 +59,18 @@ pub struct Settings {
 /// What the session wants done.
 #[derive(Debug)]
 pub enum Event {
+    /// May a transaction begin? Answered by [`Session::admitted`], before
+    /// anything else.
+    AdmitMail {
+        /// MAIL's SIZE parameter.
+        declared_size: Option<u64>,
+    },
+    /// May this transaction's data begin? Answered by [`Session::admitted`],
+    /// before anything else.
+    AdmitData {
+        /// MAIL's SIZE parameter.
+        declared_size: Option<u64>,
+    },
     /// Look this recipient up. Answered by [`Session::recipient_checked`], in
     /// any order.
     CheckRecipient {
@@ -65,6 +81,11 @@ pub enum Event {
         /// MAIL's SIZE parameter.
         declared_size: Option<u64>,
     },
+    /// Append this part of the message to the transaction's spool. Answered by
+    /// [`Session::spooled`]; until then there is no other.
+    Spool(Vec<u8>),
+    /// The message that is being spooled is refused: its spool can go.
+    SpoolDropped,
     /// Deliver; each recipient is answered once, in any order, by
     /// [`Session::recipient_delivered`].
     Deliver(Box<Transaction>),
@@ -110,6 +131,8 @@ pub struct Session {
     lines_taken: u32,
     /// A command that has come whole and is not carried out yet.
     waiting: Option<Box<Command>>,
+    /// A command that the owner has to admit.
+    admitting: Option<Admitting>,
     errors: u32,
     /// The last MAIL was refused: the RCPTs and DATA pipelined behind it are no
     /// errors of their own.
@@ -127,8 +150,15 @@ enum State {
     Ready,
     Envelope(Box<Collecting>),
     Data(Box<Data>),
+    Spooling(Box<Last>),
     Delivering(Box<Delivering>),
     Closed,
+}
+
+#[derive(Debug)]
+enum Admitting {
+    Mail(Box<Envelope>),
+    Data,
 }
 
 /// Recipients being collected.
@@ -148,12 +178,6 @@ impl Collecting {
         let recipients_max = usize::try_from(settings.recipients_max).unwrap_or(usize::MAX);
         self.envelope.recipients.len() + self.replies.len() >= recipients_max
     }
-}
-
-#[derive(Debug)]
-struct Data {
-    envelope: Envelope,
-    decoder: Decoder,
 }
 
 #[derive(Debug)]
@@ -188,6 +212,7 @@ impl Session {
             line: LineBuffer::default(),
             lines_taken: 0,
             waiting: None,
+            admitting: None,
             errors: 0,
             mail_refused: false,
             just_delivered: false,
@@ -209,6 +234,16 @@ impl Session {
             };
         }
         taken
+    }
+
+    /// Whether the MAIL or DATA of the last event may be carried out; the reply
+    /// where not.
+    pub fn admitted(&mut self, result: Result<(), Reply>) {
+        match self.admitting.take() {
+            Some(Admitting::Mail(envelope)) => self.mail_admitted(*envelope, result),
+            Some(Admitting::Data) => self.data_admitted(result),
+            None => {}
+        }
     }
 
     /// The look-up's result: a 2yz accepts the recipient.
@@ -233,6 +268,7 @@ impl Session {
     /// for their delivery, each gets `451 4.3.2` before it: the owner has made
     /// sure that none of them is stored.
     pub fn close_with(&mut self, reply: &Reply) {
+        self.give_up_spooling(&reply::NOT_DELIVERED_SHUTDOWN);
         if let State::Delivering(delivering) = &mut self.state {
             delivering.replies.answer_rest(&reply::NOT_DELIVERED_SHUTDOWN);
             self.send_delivered();
@@ -251,7 +287,7 @@ impl Session {
     pub fn shut_down(&mut self) -> bool {
         match self.state {
             State::Closed => false,
-            State::Delivering(_) => self.leave(),
+            State::Spooling(_) | State::Delivering(_) => self.leave(),
             State::Ready if self.just_delivered => self.leave(),
             _ => {
                 self.close_with(&reply::SHUTTING_DOWN);
@@ -289,7 +325,12 @@ impl Session {
     pub fn takes_input(&self) -> bool {
         self.output.has_room()
             && self.waiting.is_none()
-            && matches!(self.state, State::Ready | State::Envelope(_) | State::Data(_))
+            && self.admitting.is_none()
+            && match &self.state {
+                State::Ready | State::Envelope(_) => true,
+                State::Data(data) => !data.has_to_wait(),
+                State::Spooling(_) | State::Delivering(_) | State::Closed => false,
+            }
     }
 
     /// How many command lines have come whole; it wraps. A line that is being
@@ -302,10 +343,11 @@ impl Session {
     pub fn phase(&self) -> Phase {
         match &self.state {
             State::Closed => Phase::Closed,
-            State::Delivering(_) => Phase::Working,
+            State::Delivering(_) | State::Spooling(_) => Phase::Working,
+            State::Data(data) if data.has_to_wait() => Phase::Working,
             State::Data(_) => Phase::Data,
             State::Envelope(collecting) if !collecting.replies.is_empty() => Phase::Working,
-            _ if self.waiting.is_some() => Phase::Working,
+            _ if self.waiting.is_some() || self.admitting.is_some() => Phase::Working,
             State::Ready | State::Envelope(_) if self.line.is_empty() => Phase::Idle,
             State::Ready | State::Envelope(_) => Phase::Line,
         }
@@ -357,18 +399,9 @@ impl Session {
             && !collecting.is_full(&self.settings);
         !collecting.replies.is_empty() && !is_look_up
     }
-
-    fn receive_data(&mut self, input: &[u8]) -> usize {
-        let State::Data(data) = &mut self.state else { return 0 };
-        let (taken, ended) = data.decoder.decode(input);
-        if ended && let State::Data(data) = mem::replace(&mut self.state, State::Ready) {
-            self.data_ended(*data);
-        }
-        taken
-    }
 }
 
-// Results, and the end of the data.
+// Results.
 impl Session {
     /// Sends the RCPT replies that are due, and notes the recipients.
     fn send_checked(&mut self) {
@@ -382,34 +415,6 @@ impl Session {
             }
             self.reply_tagged(&reply);
         }
-    }
-
-    fn data_ended(&mut self, data: Data) {
-        let mut envelope = data.envelope;
-        let mut replies = Replies::default();
-        for recipient in &envelope.recipients {
-            replies.wait_for(recipient.index, ());
-        }
-        match data.decoder.finish() {
-            Err(refusal) => {
-                replies.answer_rest(&refusal);
-                self.events.push_back(Event::TransactionDropped);
-            }
-            Ok(received) => {
-                envelope.recipients.shrink_to_fit();
-                self.events.push_back(Event::Deliver(Box::new(Transaction {
-                    id: self.id,
-                    client_name: self.client_name.clone().unwrap_or_default(),
-                    envelope,
-                    body: received.body,
-                    octets_received: received.octets,
-                    bare_newlines: received.bare_newlines,
-                    header: received.header,
-                })));
-            }
-        }
-        self.state = State::Delivering(Box::new(Delivering { replies, any_stored: false }));
-        self.send_delivered();
     }
 
     /// Sends the replies that are due; after the last the session is ready.
@@ -442,6 +447,7 @@ impl Session {
         self.state = State::Closed;
         self.line = LineBuffer::default();
         self.waiting = None;
+        self.admitting = None;
         self.events.push_back(Event::Close);
     }
 }

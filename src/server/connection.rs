@@ -4,25 +4,33 @@
 //! the way of events to the pool and of answers back.
 //! May not: wait; the loop calls it when something may have happened.
 //! Holds: at most 64 KiB are read and one write is made in a turn; what the
-//! session does not take is kept, and nothing more is read until it has.
+//! session does not take is kept, and nothing more is read until it has; where
+//! memory is full no more of a message is read than its least.
+
+mod work;
 
 use super::{
     Settings,
     transport::{Read, Transport},
 };
 use crate::{
-    delivery::{InProgress, LOOKUP_DEADLINE, Pool, Submission, Ticket},
+    delivery::{Pool, Reservation, Submission, Ticket},
     protocol::{Event, Phase, Session},
     reply::{self, Reply},
-    transaction::{RecipientIndex, Transaction},
+    transaction::{RecipientIndex, Transaction, TransactionId},
 };
 use postino_store::Mailbox;
 use std::{
-    collections::VecDeque,
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
+use work::{BODY_OCTETS_MIN, Delivering, Handed, Work};
+
+/// Octets of commands that are read at once, and where memory is full: what the
+/// session cannot take yet is kept for each of many clients.
+const COMMAND_OCTETS: usize = 4 * 1024;
+const COMMAND_OCTETS_MIN: usize = 512;
 
 /// After our last octet: how long the client may take to read it and to close.
 const LINGER: Duration = Duration::from_secs(1);
@@ -38,6 +46,8 @@ pub(super) struct Turn<'a> {
     pub(super) buffer: &'a mut [u8],
     pub(super) pool: &'a Pool,
     pub(super) ticket: Ticket,
+    /// Set where there was too little memory.
+    pub(super) lacked_memory: bool,
 }
 
 /// What follows a turn.
@@ -47,6 +57,8 @@ pub(super) enum Next {
     Again,
     /// Readiness, an answer, or [`Connection::deadline`].
     Wait,
+    /// The same, or memory.
+    Starve,
     /// It is over: drop it.
     Gone,
 }
@@ -63,6 +75,8 @@ pub(super) struct Connection {
     pub(super) is_refusal: bool,
     /// Whether it stands in the loop's queue.
     pub(super) is_queued: bool,
+    /// Whether it waits for memory, by no fault of the client's.
+    pub(super) is_starving: bool,
     /// Its entry among the loop's timers.
     pub(super) armed: Option<Instant>,
     readable: bool,
@@ -78,6 +92,8 @@ pub(super) struct Connection {
     /// Leaving, it is not waited for any more.
     is_hurried: bool,
     unread: Vec<u8>,
+    /// What is kept of input and output.
+    buffers: Option<Reservation>,
     clocks: Clocks,
     work: Option<Box<Work>>,
 }
@@ -90,23 +106,6 @@ struct Clocks {
     line: Option<(u32, Instant)>,
     /// The transaction being received: its number, and its beginning.
     transaction: Option<(u32, Instant)>,
-}
-
-/// A transaction's recipients on their way.
-#[derive(Default)]
-struct Work {
-    /// Look-ups under way, and until when.
-    look_ups: VecDeque<(RecipientIndex, Instant)>,
-    /// Recipients that were accepted.
-    mailboxes: Vec<(RecipientIndex, Mailbox)>,
-    delivering: Option<Delivering>,
-}
-
-struct Delivering {
-    in_progress: InProgress,
-    deadline: Instant,
-    /// The first deadline has passed: what has begun its commit is waited for.
-    is_late: bool,
 }
 
 impl Connection {
@@ -152,6 +151,7 @@ impl Connection {
             number,
             is_refusal: false,
             is_queued: false,
+            is_starving: false,
             armed: None,
             readable: false,
             // A new socket has room; the first turn finds out otherwise.
@@ -163,6 +163,7 @@ impl Connection {
             is_leaving: false,
             is_hurried: false,
             unread: Vec::new(),
+            buffers: None,
             clocks: Clocks { progress: now, line: None, transaction: None },
             work: None,
         }
@@ -181,14 +182,18 @@ impl Connection {
         if self.lingers_until.is_some() {
             return self.discard(turn);
         }
+        self.is_starving = false;
         self.pass_on(turn);
-        if self.unread.is_empty() && self.readable && self.session.takes_input() {
-            match self.transport.read(turn.buffer) {
+        let room = self.read_room(turn.pool);
+        if room > 0 && self.can_read() {
+            let room = room.min(turn.buffer.len());
+            let buffer = turn.buffer.get_mut(..room).unwrap_or_default();
+            match self.transport.read(buffer) {
                 Ok(Read::Octets(count)) => {
                     self.clocks.progress = turn.now;
                     // A short read has emptied the socket; the next octet or
                     // the end is told anew, unless it was told already.
-                    self.readable = count == turn.buffer.len() || self.end_is_near;
+                    self.readable = count == room || self.end_is_near;
                     let octets = turn.buffer.get(..count).unwrap_or_default();
                     let taken = self.session.receive(octets);
                     self.unread = octets.get(taken..).unwrap_or_default().to_vec();
@@ -204,7 +209,58 @@ impl Connection {
         }
         let next = self.write(turn);
         self.note_time(turn.now);
-        next.unwrap_or_else(|| self.lost())
+        self.note_memory(turn);
+        match next {
+            None => self.lost(),
+            Some(Next::Again) if self.can_read() && self.read_room(turn.pool) == 0 => {
+                turn.lacked_memory = true;
+                Next::Starve
+            }
+            Some(next) => next,
+        }
+    }
+
+    fn can_read(&self) -> bool {
+        self.unread.is_empty() && self.readable && self.session.takes_input()
+    }
+
+    /// How much may be read at once now.
+    fn read_room(&self, pool: &Pool) -> usize {
+        let is_full = pool.memory().is_full();
+        match (self.session.phase(), is_full) {
+            (Phase::Data, false) => usize::MAX,
+            (Phase::Data, true) if self.work.as_ref().is_some_and(|work| work.is_spooling()) => 0,
+            (Phase::Data, true) => BODY_OCTETS_MIN.saturating_sub(self.session.kept().0),
+            (_, false) => COMMAND_OCTETS,
+            (_, true) => COMMAND_OCTETS_MIN,
+        }
+    }
+
+    /// Notes what is kept for the client.
+    fn note_memory(&mut self, turn: &Turn<'_>) {
+        if let Some(work) = &mut self.work {
+            work.note_body(self.session.kept().1);
+        }
+        let kept = self.unread.capacity() + self.session.output().len();
+        if kept == 0 {
+            self.buffers = None;
+        } else {
+            let buffers = self.buffers.get_or_insert_with(|| turn.pool.memory().reserve_nothing());
+            buffers.set(kept as u64);
+        }
+    }
+
+    /// Since when the client has sent nothing of a message of which memory could
+    /// be given back.
+    pub(super) fn idle_with_body(&self) -> Option<Instant> {
+        let uses_memory = self.session.kept().1 > BODY_OCTETS_MIN;
+        (uses_memory && self.lingers_until.is_none()).then_some(self.clocks.progress)
+    }
+
+    /// Gives memory back, by the spool if need be; a turn must follow. Says how
+    /// much it will be.
+    pub(super) fn relieve(&mut self) -> usize {
+        work::relieve(&mut self.session)
     }
 
     /// The client is gone: what has not begun its commit shall not appear.
@@ -222,12 +278,24 @@ impl Connection {
         result: Result<Mailbox, Reply>,
         now: Instant,
     ) {
-        let Some(work) = &mut self.work else { return };
-        let waiting = work.look_ups.len();
-        work.look_ups.retain(|(waiting, _)| *waiting != index);
-        if work.look_ups.len() < waiting {
+        if self.work.as_mut().is_some_and(|work| work.look_up_ended(index)) {
             self.clocks.progress = now;
             self.accept(index, result);
+        }
+    }
+
+    /// The spool's answer, for this transaction.
+    pub(super) fn spooled(
+        &mut self,
+        id: TransactionId,
+        result: Result<(Vec<u8>, Reservation), Reply>,
+        now: Instant,
+    ) {
+        if self.session.id() == id
+            && let Some(result) = self.work.as_mut().and_then(|work| work.part_spooled(result))
+        {
+            self.clocks.progress = now;
+            self.session.spooled(result);
         }
     }
 
@@ -281,18 +349,15 @@ impl Connection {
         if self.lingers_until.is_some() {
             return self.lingers_until;
         }
-        let work = self.work.as_ref();
-        let look_up = work.and_then(|work| work.look_ups.front()).map(|(_, deadline)| *deadline);
-        let delivery =
-            work.and_then(|work| work.delivering.as_ref()).map(|delivering| delivering.deadline);
-        let client = self.client_deadline();
-        [look_up, delivery, client].into_iter().flatten().min()
+        let work = self.work.as_ref().and_then(|work| work.deadline());
+        [work, self.client_deadline()].into_iter().flatten().min()
     }
 
     /// When the client has taken too long; none while he waits for us.
     fn client_deadline(&self) -> Option<Instant> {
         let phase = self.session.phase();
-        if phase == Phase::Working && self.session.output().is_empty() {
+        let waits_for_us = phase == Phase::Working || self.is_starving;
+        if waits_for_us && self.session.output().is_empty() {
             return None;
         }
         let idle = match phase {
@@ -333,12 +398,13 @@ impl Connection {
 
     fn work_is_late(&mut self, now: Instant) {
         let Some(work) = &mut self.work else { return };
-        while let Some(&(index, deadline)) = work.look_ups.front()
-            && deadline <= now
-        {
-            work.look_ups.pop_front();
+        while let Some(index) = work.late_look_up(now) {
             log::warn!("look-up timed out s={}; 451 4.4.3", self.session.id());
             self.session.recipient_checked(index, reply::LOOKUP_TIMEOUT);
+        }
+        if work.part_is_late(now) {
+            log::error!("the spool did not answer in time s={}; 451 4.3.0", self.session.id());
+            self.session.spooled(Err(reply::STORE_TIMEOUT));
         }
         let Some(delivering) = work.delivering.as_mut().filter(|d| d.deadline <= now) else {
             return;
@@ -378,46 +444,73 @@ impl Connection {
 
     fn carry(&mut self, event: Event, turn: &mut Turn<'_>) {
         match event {
+            Event::AdmitMail { declared_size } => {
+                self.session.admitted(turn.pool.admit(declared_size));
+            }
+            Event::AdmitData { declared_size } => {
+                let admitted = self.work(turn).admit_data(turn.pool, declared_size);
+                turn.lacked_memory |= admitted.is_err();
+                self.session.admitted(admitted);
+            }
             Event::CheckRecipient { index, path, declared_size } => {
                 let id = self.session.id();
+                if !self.work(turn).admit_recipient() {
+                    turn.lacked_memory = true;
+                    return self.session.recipient_checked(index, reply::OUT_OF_MEMORY);
+                }
                 let users = &self.settings.users;
-                let known = turn.pool.check(users, turn.ticket, id, index, path, declared_size);
-                let work = self.work.get_or_insert_default();
-                match known {
+                match turn.pool.check(users, turn.ticket, id, index, path, declared_size) {
                     Some(result) => self.accept(index, result),
-                    None => work.look_ups.push_back((index, turn.now + LOOKUP_DEADLINE)),
+                    None => self.work(turn).look_up_begins(index, turn.now),
                 }
             }
+            Event::Spool(part) => {
+                let names = (turn.ticket, self.session.id());
+                if let Err(reply) = self.work(turn).spool(turn.pool, names, part, turn.now) {
+                    self.session.spooled(Err(reply));
+                }
+            }
+            Event::SpoolDropped => self.work(turn).drop_spool(),
             Event::Deliver(transaction) => self.deliver(*transaction, turn),
             Event::TransactionDropped => self.work = None,
             Event::Close => self.is_closing = true,
         }
     }
 
+    fn work(&mut self, turn: &Turn<'_>) -> &mut Work {
+        self.work.get_or_insert_with(|| Box::new(Work::new(turn.pool)))
+    }
+
     fn accept(&mut self, index: RecipientIndex, result: Result<Mailbox, Reply>) {
+        let Some(work) = &mut self.work else { return };
         let reply = match result {
             Ok(mailbox) => {
-                self.work.get_or_insert_default().mailboxes.push((index, mailbox));
+                work.accept(index, mailbox);
                 reply::RECIPIENT_OK
             }
-            Err(reply) => reply,
+            Err(reply) => {
+                work.refuse();
+                reply
+            }
         };
         self.session.recipient_checked(index, reply);
     }
 
     fn deliver(&mut self, transaction: Transaction, turn: &mut Turn<'_>) {
-        let work = self.work.get_or_insert_default();
-        let mut mailboxes = std::mem::take(&mut work.mailboxes);
-        // Look-ups answer in any order; RCPT order is what counts.
-        mailboxes.sort_unstable_by_key(|(index, _)| *index);
+        let deadline = turn.now + self.settings.delivery_timeout;
+        let hostname = self.settings.session.hostname.as_str().into();
+        let peer = self.peer;
+        let work = self.work(turn);
+        let Handed { mailboxes, spool, memory } = work.hand_over(&transaction.body);
         let in_progress = turn.pool.deliver(Submission {
             ticket: turn.ticket,
             transaction,
-            mailboxes: mailboxes.into_iter().map(|(_, mailbox)| mailbox).collect(),
-            peer: self.peer,
-            hostname: self.settings.session.hostname.as_str().into(),
+            mailboxes,
+            peer,
+            hostname,
+            spool,
+            memory,
         });
-        let deadline = turn.now + self.settings.delivery_timeout;
         work.delivering = Some(Delivering { in_progress, deadline, is_late: false });
     }
 
@@ -473,8 +566,7 @@ impl Connection {
         if self.has_ended && self.unread.is_empty() && self.session.phase() != Phase::Working {
             return Some(Next::Gone);
         }
-        let can_read = self.unread.is_empty() && self.readable && self.session.takes_input();
-        Some(if can_read { Next::Again } else { Next::Wait })
+        Some(if self.can_read() { Next::Again } else { Next::Wait })
     }
 
     /// Reads what nobody wants any more.

@@ -1,13 +1,14 @@
 //! One turn after the other: ready sockets, reports, timers.
 //!
 //! Lives here: the only thread that reads and writes sockets, and whose turn it
-//! is there; below, who is let in.
+//! is there; below, who is let in, and what happens where memory is full.
 //! May not: block; touch a file, a database or a name service; know what a
 //! session says.
 //! Holds: each connection that has something to do gets one turn before any gets
 //! a second.
 
 mod accepting;
+mod memory;
 
 use super::{
     Settings,
@@ -21,6 +22,7 @@ use super::{
 };
 use crate::delivery::{Answer, Limits, Pool, Ticket};
 use accepting::Accepting;
+use memory::Shortage;
 use mio::{Events, Poll, Token};
 use postino_store::MailStore;
 use std::{
@@ -68,6 +70,7 @@ pub struct EventLoop {
     /// Connections that have something to do, each once.
     ready: VecDeque<usize>,
     timers: Timers,
+    shortage: Shortage,
     buffer: Vec<u8>,
     next_number: u32,
     drain: Option<Drain>,
@@ -125,6 +128,7 @@ impl EventLoop {
             connections: Slab::default(),
             ready: VecDeque::new(),
             timers: Timers::default(),
+            shortage: Shortage::default(),
             buffer: vec![0; READ_OCTETS_MAX],
             next_number: first_number(),
             drain: None,
@@ -156,6 +160,11 @@ impl EventLoop {
         &self.listeners
     }
 
+    /// Octets that are free where the store lies, for the log.
+    pub fn free(&self) -> Option<impl std::fmt::Display + use<>> {
+        self.pool.free()
+    }
+
     /// Serves a client that is connected already, as if it had been accepted.
     /// `socket` is a connected stream socket, whose flags stay as they are;
     /// `peer` its other end's address, where that is not this host.
@@ -177,6 +186,7 @@ impl EventLoop {
             self.take_reports();
             self.accept();
             self.turn_connections();
+            self.relieve();
             self.pass_time();
         }
         Ok(())
@@ -195,10 +205,15 @@ impl EventLoop {
         let now = Instant::now();
         let until = |at: Option<Instant>| at.map(|at| at.saturating_duration_since(now));
         let drain = self.drain.as_ref().map(|drain| drain.tells_at.unwrap_or(drain.ends_at));
-        [until(drain), until(self.accepting.retry_at), self.timers.wait(now)]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            until(drain),
+            until(self.accepting.retry_at),
+            until(self.shortage.relief_at),
+            self.timers.wait(now),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn note(&mut self, event: &mio::event::Event) {
@@ -251,6 +266,15 @@ impl EventLoop {
                         });
                     }
                 }
+                Report::Answer(Answer::Spooled { ticket, id, result }) => {
+                    if let Some(slot) = self.asked(ticket) {
+                        self.call(slot, |connection| {
+                            connection.spooled(id, result, now);
+                            Next::Again
+                        });
+                    }
+                }
+                Report::Answer(Answer::HasMemory) => self.feed(),
                 Report::Reloaded(Some(settings)) => self.settings = Arc::from(settings),
                 Report::Reloaded(None) => {}
                 Report::Stop => self.stop(),
@@ -280,8 +304,17 @@ impl EventLoop {
             let Some(connection) = self.connections.get_mut(slot) else { continue };
             connection.is_queued = false;
             let ticket = ticket(connection.number, slot);
-            let mut turn = Turn { now, buffer: &mut self.buffer, pool: &self.pool, ticket };
+            let mut turn = Turn {
+                now,
+                buffer: &mut self.buffer,
+                pool: &self.pool,
+                ticket,
+                lacked_memory: false,
+            };
             let next = guarded(connection, |connection| connection.turn(&mut turn));
+            if turn.lacked_memory {
+                self.shortage.note(now);
+            }
             self.follow(slot, next);
         }
     }
@@ -315,6 +348,7 @@ impl EventLoop {
         match next {
             Next::Gone => return self.remove(slot),
             Next::Again => self.queue(slot),
+            Next::Starve => self.starve(slot),
             Next::Wait => {}
         }
         if let Some(connection) = self.connections.get_mut(slot)

@@ -37,6 +37,8 @@ pub struct Settings {
     pub allow: Vec<Network>,
     /// Sessions at the same time.
     pub connections_max: usize,
+    /// Clients beyond that who are told so at the same time; others are closed.
+    pub refusals_max: usize,
     /// No octet from the client.
     pub idle_timeout: Duration,
     /// From a command line's first octet to its last.

@@ -40,6 +40,12 @@ impl<T> Slab<T> {
         self.slots.get_mut(slot)?.as_mut()
     }
 
+    /// The values with their slots.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut T)> {
+        let slots = self.slots.iter_mut().enumerate();
+        slots.filter_map(|(slot, value)| Some((slot, value.as_mut()?)))
+    }
+
     /// Takes the value out of a slot.
     pub(super) fn remove(&mut self, slot: usize) -> Option<T> {
         let value = self.slots.get_mut(slot)?.take()?;

@@ -27,9 +27,10 @@ pub struct Address {
 }
 
 /// MAIL's argument.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ReversePath {
     /// `<>`.
+    #[default]
     Null,
     /// An address.
     Address(Address),

@@ -3,7 +3,7 @@
 //! Lives here: envelope, recipients, the transaction's name.
 //! May not: parse; the protocol does.
 
-use super::{ForwardPath, HeaderFacts, ReversePath};
+use super::{ForwardPath, HeaderFacts, ReceivedBody, ReversePath};
 use std::{fmt, sync::Arc};
 
 /// A transaction's name: `7f3a-2`, the session's number in hexadecimal and the
@@ -51,7 +51,7 @@ pub struct Recipient {
 }
 
 /// Who sends, who shall receive.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
     /// MAIL FROM.
     pub reverse_path: ReversePath,
@@ -72,9 +72,8 @@ pub struct Transaction {
     pub client_name: Arc<str>,
     /// The envelope.
     pub envelope: Envelope,
-    /// The message: dot-unstuffed, Return-Path fields dropped, line ends as the
-    /// bare-newline policy left them.
-    pub body: Vec<u8>,
+    /// The message.
+    pub body: ReceivedBody,
     /// Octets that came, by RFC 1870 section 5.
     pub octets_received: u64,
     /// Whether a CR or LF stands in the body that is not part of a CRLF.

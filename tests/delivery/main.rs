@@ -12,10 +12,10 @@ mod look_ups;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use postino::{
-    delivery::{Answer, InProgress, Limits, Pool, Submission},
+    delivery::{Answer, Budget, InProgress, Limits, Pool, Submission},
     transaction::{
-        Address, BodyType, Envelope, ForwardPath, HeaderFacts, Recipient, RecipientIndex,
-        ReversePath, Transaction, TransactionId,
+        Address, BodyType, Envelope, ForwardPath, HeaderFacts, ReceivedBody, Recipient,
+        RecipientIndex, ReversePath, Transaction, TransactionId,
     },
     users::{Source, Users},
 };
@@ -120,7 +120,7 @@ struct Rig {
 }
 
 fn limits(workers: usize) -> Limits {
-    Limits { workers, lock_wait: PATIENCE }
+    Limits { workers, lock_wait: PATIENCE, ..Limits::default() }
 }
 
 fn pool(store: impl MailStore + 'static, limits: Limits) -> (Pool, Receiver<Answer>) {
@@ -169,6 +169,7 @@ fn next(answers: &Receiver<Answer>) -> (u64, u64, String) {
             };
             (ticket, index.0, text)
         }
+        other => panic!("{other:?}"),
     }
 }
 
@@ -209,7 +210,7 @@ fn submission(ticket: u64, recipients: &[&str]) -> Submission {
             client_name: "client.example.org".into(),
             envelope,
             octets_received: body.len() as u64,
-            body,
+            body: ReceivedBody::InMemory(body),
             bare_newlines: false,
             header: HeaderFacts::default(),
         },
@@ -219,6 +220,8 @@ fn submission(ticket: u64, recipients: &[&str]) -> Submission {
             .collect(),
         peer: None,
         hostname: "mx.example.org".into(),
+        spool: None,
+        memory: Budget::new(u64::MAX, || {}).reserve_nothing(),
     }
 }
 

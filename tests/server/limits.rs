@@ -92,11 +92,11 @@ fn max_connections_is_cut_to_what_the_descriptors_allow() {
     let folder = tempfile::tempdir().unwrap();
     let store = format!("maildir:{}", folder.path().join("mail").display());
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 24; exec \"$0\" \"$@\""]).arg(postino());
+    command.args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""]).arg(postino());
     let flags =
         ["--listen=127.0.0.1:0", "--users=any", "--max-connections=1000", "--store", &store];
     let daemon = Daemon::start_by(&mut command, &flags);
-    assert!(daemon.log().contains("max-connections is 12 in place of 1000"), "{}", daemon.log());
+    assert!(daemon.log().contains("max-connections is 24 in place of 1000"), "{}", daemon.log());
     daemon.stop();
 }
 

@@ -67,6 +67,7 @@ fn server(delivery_timeout: Duration, drain_timeout: Duration) -> Server {
         }),
         allow: Network::loopback(),
         connections_max: 100,
+        refusals_max: 10,
         idle_timeout: PATIENCE,
         command_timeout: PATIENCE,
         transaction_timeout: PATIENCE,
@@ -76,7 +77,7 @@ fn server(delivery_timeout: Duration, drain_timeout: Duration) -> Server {
     let rights = SocketRights { mode: 0o600, owner: None, group: None };
     let listen: ListenAddress = "127.0.0.1:0".parse().unwrap();
     let listener = Listener::bind(&listen, rights).unwrap();
-    let limits = Limits { workers: 4, lock_wait: PATIENCE };
+    let limits = Limits { workers: 4, lock_wait: PATIENCE, ..Limits::default() };
     let event_loop = EventLoop::new(vec![listener], settings, Arc::new(store), limits).unwrap();
     let address = event_loop.listeners()[0].to_string();
     let stopper = event_loop.stopper();

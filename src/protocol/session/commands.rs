@@ -4,7 +4,7 @@
 //! counts as a client's error.
 //! May not: decide when a command has to wait; the session has, before.
 
-use super::{Collecting, Data, Event, Session, State};
+use super::{Admitting, Collecting, Data, Event, Session, State};
 use crate::{
     protocol::{
         command::Command,
@@ -72,15 +72,23 @@ impl Session {
         if size_max != 0 && size.is_some_and(|size| size > size_max) {
             return self.reply(&reply::MESSAGE_TOO_BIG);
         }
+        self.admitting = Some(Admitting::Mail(Box::new(Envelope {
+            reverse_path,
+            declared_size: size,
+            body_type: body_type.unwrap_or_default(),
+            recipients: Vec::new(),
+        })));
+        self.events.push_back(Event::AdmitMail { declared_size: size });
+    }
+
+    pub(super) fn mail_admitted(&mut self, envelope: Envelope, result: Result<(), Reply>) {
+        if let Err(reply) = result {
+            return self.reply_tagged(&reply);
+        }
         self.mail_refused = false;
         self.id.transaction = self.id.transaction.saturating_add(1);
         self.state = State::Envelope(Box::new(Collecting {
-            envelope: Envelope {
-                reverse_path,
-                declared_size: size,
-                body_type: body_type.unwrap_or_default(),
-                recipients: Vec::new(),
-            },
+            envelope,
             replies: Replies::default(),
             rcpt_refused: false,
         }));
@@ -114,25 +122,32 @@ impl Session {
     }
 
     fn data(&mut self) {
-        let collecting = match mem::replace(&mut self.state, State::Ready) {
-            State::Envelope(collecting) => collecting,
-            other => {
-                self.state = other;
-                return self.out_of_place();
-            }
+        let State::Envelope(collecting) = &self.state else {
+            return self.out_of_place();
         };
         if !collecting.envelope.recipients.is_empty() {
-            let settings = &self.settings;
-            let decoder = Decoder::new(settings.bare_newlines, settings.message_size_max);
-            self.state = State::Data(Box::new(Data { envelope: collecting.envelope, decoder }));
-            return self.reply(&reply::START_DATA);
-        }
-        let rcpt_refused = collecting.rcpt_refused;
-        self.state = State::Envelope(collecting);
-        if rcpt_refused {
+            let declared_size = collecting.envelope.declared_size;
+            self.admitting = Some(Admitting::Data);
+            self.events.push_back(Event::AdmitData { declared_size });
+        } else if collecting.rcpt_refused {
             self.reply_tagged(&reply::NO_RECIPIENTS);
         } else {
             self.error_tagged(&reply::NO_RECIPIENTS);
+        }
+    }
+
+    pub(super) fn data_admitted(&mut self, result: Result<(), Reply>) {
+        if let Err(reply) = result {
+            return self.reply_tagged(&reply);
+        }
+        match mem::replace(&mut self.state, State::Ready) {
+            State::Envelope(collecting) => {
+                let settings = &self.settings;
+                let decoder = Decoder::new(settings.bare_newlines, settings.message_size_max);
+                self.state = State::Data(Box::new(Data::new(collecting.envelope, decoder)));
+                self.reply_tagged(&reply::START_DATA);
+            }
+            other => self.state = other,
         }
     }
 

@@ -20,8 +20,6 @@ use std::{
 
 /// Connections accepted from one listener in a turn.
 const ACCEPTS_MAX: usize = 64;
-/// Clients that are being told why they are not served; others are just closed.
-const REFUSALS_MAX: usize = 64;
 /// When accepting is tried again after it failed for want of descriptors.
 const RETRY: Duration = Duration::from_millis(100);
 /// How often what a crowd of clients can cause is logged.
@@ -135,7 +133,7 @@ impl EventLoop {
         now: Instant,
     ) -> io::Result<()> {
         let refusal = self.refusal(peer, now);
-        if refusal.is_some() && self.accepting.refusals >= REFUSALS_MAX {
+        if refusal.is_some() && self.accepting.refusals >= self.settings.refusals_max {
             return Ok(());
         }
         let slot = self.connections.next_slot();

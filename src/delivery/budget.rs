@@ -1,0 +1,175 @@
+//! Budgets: what all sessions together may use of something.
+//!
+//! Lives here: [`Budget`], a limit and what is in use; [`Reservation`], a part
+//! of it that is given back when dropped. Memory, the spool's octets on disk and
+//! its descriptors are counted so.
+//! May not: decide what becomes of whoever gets nothing.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// The part of a budget that only [`Reservation::try_grow`] uses, as a divisor:
+/// what grows without being asked ([`Budget::is_full`]) leaves so much for what
+/// is admitted first, so that many large bodies do not keep small ones out.
+const KEPT: u64 = 16;
+
+/// A limit, and how much of it is in use.
+pub struct Budget {
+    limit: u64,
+    used: AtomicU64,
+    /// Called, on any thread, when it is not full any more.
+    on_room: Box<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Budget({} of {})", self.used.load(Ordering::Relaxed), self.limit)
+    }
+}
+
+impl Budget {
+    /// A budget of which nothing is in use. `on_room` is called whenever it was
+    /// full and is not any more; it must not block.
+    pub fn new(limit: u64, on_room: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { limit, used: AtomicU64::new(0), on_room: Box::new(on_room) })
+    }
+
+    /// A reservation of nothing.
+    pub fn reserve_nothing(self: &Arc<Self>) -> Reservation {
+        Reservation { budget: Arc::clone(self), amount: 0 }
+    }
+
+    /// A reservation of so much; none where that is over the limit.
+    pub fn try_reserve(self: &Arc<Self>, amount: u64) -> Option<Reservation> {
+        let mut reservation = self.reserve_nothing();
+        reservation.try_grow(amount).then_some(reservation)
+    }
+
+    /// Whether what grows without being asked has to stop.
+    pub fn is_full(&self) -> bool {
+        self.used.load(Ordering::Acquire) >= self.full_mark()
+    }
+
+    /// What there may be in use.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    fn full_mark(&self) -> u64 {
+        self.limit - self.limit / KEPT
+    }
+
+    fn give_back(&self, amount: u64) {
+        let before = self.used.fetch_sub(amount, Ordering::AcqRel);
+        let mark = self.full_mark();
+        if before >= mark && before.saturating_sub(amount) < mark {
+            (self.on_room)();
+        }
+    }
+}
+
+/// A part of a budget, given back when dropped.
+#[derive(Debug)]
+pub struct Reservation {
+    budget: Arc<Budget>,
+    amount: u64,
+}
+
+impl Reservation {
+    /// How much it is.
+    pub fn amount(&self) -> u64 {
+        self.amount
+    }
+
+    /// Takes so much more, where the limit allows it; says whether it does.
+    pub fn try_grow(&mut self, by: u64) -> bool {
+        let limit = self.budget.limit;
+        let more = |used: u64| used.checked_add(by).filter(|used| *used <= limit);
+        let grown =
+            self.budget.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok();
+        if grown {
+            self.amount += by;
+        }
+        grown
+    }
+
+    /// Is so much from now on, even beyond the limit: it is in use already.
+    pub fn set(&mut self, amount: u64) {
+        if amount > self.amount {
+            self.budget.used.fetch_add(amount - self.amount, Ordering::AcqRel);
+        } else if amount < self.amount {
+            self.budget.give_back(self.amount - amount);
+        }
+        self.amount = amount;
+    }
+
+    /// Gives a part of it away, `amount` at the most.
+    #[must_use]
+    pub fn split(&mut self, amount: u64) -> Self {
+        let amount = amount.min(self.amount);
+        self.amount -= amount;
+        Self { budget: Arc::clone(&self.budget), amount }
+    }
+
+    /// Takes another one in.
+    pub fn merge(&mut self, mut other: Self) {
+        self.amount += std::mem::take(&mut other.amount);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.amount > 0 {
+            self.budget.give_back(self.amount);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Budget;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    #[test]
+    fn what_is_reserved_never_exceeds_the_limit_and_comes_back() {
+        let budget = Budget::new(100, || {});
+        let mut first = budget.try_reserve(60).unwrap();
+        assert!(budget.try_reserve(41).is_none() && !first.try_grow(41));
+        let part = first.split(50);
+        assert_eq!((first.amount(), part.amount()), (10, 50));
+        let second = budget.try_reserve(40).unwrap();
+        drop(second);
+        first.merge(part);
+        assert_eq!(first.amount(), 60);
+        drop(first);
+        assert!(budget.try_reserve(100).is_some());
+        assert!(budget.try_reserve(100).is_some(), "nothing is lost");
+    }
+
+    #[test]
+    fn whoever_waits_is_told_once_there_is_room() {
+        let told = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&told);
+        let budget = Budget::new(160, move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
+        let mut body = budget.reserve_nothing();
+        body.set(149);
+        assert!(!budget.is_full());
+        body.set(200);
+        assert!(budget.is_full() && budget.try_reserve(1).is_none());
+        body.set(150);
+        assert_eq!((budget.is_full(), told.load(Ordering::SeqCst)), (true, 0));
+        assert!(budget.try_reserve(10).is_some(), "something is kept for who asks first");
+        drop(body);
+        assert_eq!(told.load(Ordering::SeqCst), 1);
+    }
+}

@@ -1,0 +1,79 @@
+//! What happens where the memory of all sessions is in use.
+//!
+//! Lives here: who waits for memory, and whose message goes to the spool to make
+//! room: the one that has been idle longest, first.
+//! May not: count memory; the pool's budget does.
+
+use super::EventLoop;
+use std::{
+    collections::BTreeSet,
+    mem,
+    time::{Duration, Instant},
+};
+
+/// The least time between two searches for messages that could be spooled.
+const RELIEF_INTERVAL: Duration = Duration::from_millis(20);
+/// The part of the budget that a search makes free, as a divisor.
+const RELIEF: u64 = 8;
+
+/// Too little memory.
+#[derive(Default)]
+pub(super) struct Shortage {
+    /// Slots of connections that wait for memory.
+    starving: BTreeSet<usize>,
+    /// When memory is made free.
+    pub(super) relief_at: Option<Instant>,
+    relieved_at: Option<Instant>,
+}
+
+impl Shortage {
+    /// Somebody got no memory.
+    pub(super) fn note(&mut self, now: Instant) {
+        let earliest = self.relieved_at.map_or(now, |at| at + RELIEF_INTERVAL);
+        self.relief_at.get_or_insert(earliest.max(now));
+    }
+}
+
+impl EventLoop {
+    /// Has a connection wait for memory.
+    pub(super) fn starve(&mut self, slot: usize) {
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.is_starving = true;
+            self.shortage.starving.insert(slot);
+        }
+    }
+
+    /// There is memory again: whoever waits for it has a turn.
+    pub(super) fn feed(&mut self) {
+        for slot in mem::take(&mut self.shortage.starving) {
+            self.queue(slot);
+        }
+    }
+
+    /// Makes memory free, where that is due.
+    pub(super) fn relieve(&mut self) {
+        let now = Instant::now();
+        if self.shortage.relief_at.take_if(|at| *at <= now).is_none() {
+            return;
+        }
+        self.shortage.relieved_at = Some(now);
+        let mut idle: Vec<(Instant, usize)> = self
+            .connections
+            .iter_mut()
+            .filter_map(|(slot, connection)| Some((connection.idle_with_body()?, slot)))
+            .collect();
+        idle.sort_unstable();
+        let wanted = self.pool.memory().limit() / RELIEF;
+        let mut freed = 0;
+        for (_, slot) in idle {
+            if freed >= wanted {
+                break;
+            }
+            if let Some(connection) = self.connections.get_mut(slot) {
+                freed += connection.relieve() as u64;
+                // It may starve itself: its turn is to come all the same.
+                self.queue(slot);
+            }
+        }
+    }
+}
