@@ -199,6 +199,8 @@ replies! {
     TOO_MANY_RECIPIENTS = 452 [5, 3] "Too many recipients, send the rest in another transaction";
     /// What all transactions together may use of memory is in use.
     OUT_OF_MEMORY = 452 [3, 1] "Too many messages at once, try again later";
+    /// Too many threads hang in the store.
+    NO_WORKER = 451 [3, 2] "Busy, try again later";
     /// The look-up took too long.
     LOOKUP_TIMEOUT = 451 [4, 3] "Recipient look-up timed out, try again later";
 

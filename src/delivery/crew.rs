@@ -1,23 +1,35 @@
 //! Threads that share one queue of work, started at need.
 //!
-//! Lives here: when another thread is started, and how all of them end.
+//! Lives here: when another thread is started, which of them are stuck, and how
+//! all of them end.
 //! May not: know what the work is.
 //! Holds: there is a thread for each piece of work that is queued or being
-//! done, up to the most; a panic in the work ends no thread.
+//! done, up to the most; one that is stuck does not count among these; a panic
+//! in the work ends no thread.
 
+use super::{
+    alarm::{Alarm, Thread},
+    seat::Seat,
+};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 /// A store's calls are not deep, and with many threads the stacks are most of
 /// the address space.
 const STACK_OCTETS: usize = 512 * 1024;
+/// A thread that is this long in one piece of work is stuck: it no longer
+/// counts, and another takes its place.
+pub(super) const STUCK_AFTER: Duration = Duration::from_secs(1);
+/// How many of a crew may be stuck and replaced at the same time.
+pub(super) const STUCK_MAX: usize = 64;
 
 /// What a crew works for.
 pub(super) trait Workplace: Send + Sync + 'static {
@@ -27,8 +39,8 @@ pub(super) trait Workplace: Send + Sync + 'static {
     /// The crew of this place.
     fn crew(&self) -> &Crew<Self::Work>;
 
-    /// Does one piece of work; may block.
-    fn work(self: Arc<Self>, work: Self::Work);
+    /// Does one piece of work; may block. `seat` is to be told for whom.
+    fn work(self: Arc<Self>, work: Self::Work, seat: &Seat);
 }
 
 /// The queue and the count of those who serve it.
@@ -38,24 +50,44 @@ pub(super) trait Workplace: Send + Sync + 'static {
 pub(super) struct Crew<W> {
     name: &'static str,
     threads_max: usize,
-    /// `None` only wakes a thread, so that it sees that the crew is closed.
+    /// `None` wakes a thread, so that it ends.
     queue: (Sender<Option<W>>, Receiver<Option<W>>),
-    /// Work that is queued or being done.
+    /// Work that is queued or being done, but for what is stuck.
     unfinished: AtomicUsize,
+    /// Those that are not stuck.
     threads: AtomicUsize,
     closed: AtomicBool,
+    /// From when the seats count.
+    began: Instant,
+    /// As many as there can be threads, stuck or not.
+    seats: Box<[Seat]>,
+    stuck: Mutex<Stuck>,
+    /// As many are stuck as may be, and one more.
+    exhausted: AtomicBool,
+}
+
+/// The threads that are stuck.
+#[derive(Default)]
+struct Stuck {
+    count: usize,
+    alarm: Alarm,
 }
 
 impl<W: Send + 'static> Crew<W> {
     /// A crew without threads yet; they will be called `NAME-1` and so on.
     pub(super) fn new(name: &'static str, threads_max: usize) -> Self {
+        let threads_max = threads_max.max(1);
         Self {
             name,
-            threads_max: threads_max.max(1),
+            threads_max,
             queue: unbounded(),
             unfinished: AtomicUsize::new(0),
             threads: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            began: Instant::now(),
+            seats: (0..threads_max + STUCK_MAX).map(|_| Seat::default()).collect(),
+            stuck: Mutex::default(),
+            exhausted: AtomicBool::new(false),
         }
     }
 
@@ -63,10 +95,57 @@ impl<W: Send + 'static> Crew<W> {
     /// is not begun. A thread that hangs is not waited for.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        for _ in 0..self.threads.load(Ordering::Acquire) {
+        for _ in &self.seats {
             // Both ends are in `self`, so the channel is open.
             let _ = self.queue.0.send(None);
         }
+    }
+
+    /// Whether [`STUCK_MAX`] threads are stuck, and one more that nobody
+    /// replaces: what is queued may wait long.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.exhausted.load(Ordering::Acquire)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stuck> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Marks those that are stuck at `now`; gives the next moment to look.
+    fn look(&self, stuck: &mut Stuck, now: Instant) -> Option<Instant> {
+        // What begins after now is not stuck before this.
+        let mut next = now + STUCK_AFTER;
+        let mut exhausted = false;
+        let seats = if self.has_unfinished() { &*self.seats } else { &[] };
+        for (seat, number) in seats.iter().zip(1..) {
+            let Some(piece) = seat.piece() else { continue };
+            let stuck_at = self.began + piece.began() + STUCK_AFTER;
+            if stuck_at > now {
+                next = next.min(stuck_at);
+            } else if stuck.count == STUCK_MAX {
+                exhausted = true;
+            } else if seat.mark_stuck(piece) {
+                stuck.count += 1;
+                self.unfinished.fetch_sub(1, Ordering::AcqRel);
+                self.threads.fetch_sub(1, Ordering::AcqRel);
+                stuck.alarm.note(self.thread(number, seat));
+            }
+        }
+        self.exhausted.store(exhausted, Ordering::Release);
+        stuck.alarm.tell(stuck.count, now);
+        if exhausted {
+            stuck.alarm.exhausted(self.name, now);
+        }
+        // What is stuck may return and put new work.
+        (self.has_unfinished() || stuck.count > 0).then_some(next)
+    }
+
+    fn has_unfinished(&self) -> bool {
+        self.unfinished.load(Ordering::Acquire) > 0
+    }
+
+    fn thread(&self, number: usize, seat: &Seat) -> Thread {
+        Thread { crew: self.name, number, transaction: seat.transaction() }
     }
 }
 
@@ -75,44 +154,179 @@ pub(super) fn put<P: Workplace>(place: &Arc<P>, work: P::Work) {
     let crew = place.crew();
     crew.unfinished.fetch_add(1, Ordering::AcqRel);
     let _ = crew.queue.0.send(Some(work));
+    fill(place);
+}
+
+/// Replaces the threads that are stuck at `now`. Gives the moment at which to
+/// call this again: when the next may be stuck; none where nothing is under way.
+pub(super) fn watch<P: Workplace>(place: &Arc<P>, now: Instant) -> Option<Instant> {
+    let crew = place.crew();
+    let next = crew.look(&mut crew.lock(), now);
+    fill(place);
+    next
+}
+
+/// Starts threads until there is one for each piece of work, or the most.
+fn fill<P: Workplace>(place: &Arc<P>) {
+    let crew = place.crew();
     let more = |threads: usize| {
         let unfinished = crew.unfinished.load(Ordering::Acquire);
         (threads < unfinished && threads < crew.threads_max).then_some(threads + 1)
     };
-    if let Ok(before) = crew.threads.fetch_update(Ordering::AcqRel, Ordering::Acquire, more) {
-        start(place, before + 1);
+    while crew.threads.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok() {
+        if !start(place) {
+            // The next piece of work, and the next watch, try again; the
+            // deadline answers this one where no thread ever comes to it.
+            crew.threads.fetch_sub(1, Ordering::AcqRel);
+            return;
+        }
     }
 }
 
-fn start<P: Workplace>(place: &Arc<P>, number: usize) {
+/// Starts a thread that was counted already; says whether it could.
+fn start<P: Workplace>(place: &Arc<P>) -> bool {
     let crew = place.crew();
+    // There is one free for each thread that counts and is not there yet.
+    let free = crew.seats.iter().zip(1..).find(|(seat, _)| seat.take());
+    let Some((seat, number)) = free else { return false };
     let mine = Arc::clone(place);
     let started = thread::Builder::new()
         .name(format!("{}-{number}", crew.name))
         .stack_size(STACK_OCTETS)
-        .spawn(move || serve(&mine));
-    if let Err(error) = started {
-        // The next piece of work tries again; the deadline answers this one
-        // where no thread ever comes to it.
-        crew.threads.fetch_sub(1, Ordering::AcqRel);
+        .spawn(move || serve(&mine, number));
+    if let Err(error) = &started {
+        seat.leave();
         log::error!(
             "cannot start thread {}-{number}: {error}; raise the limit on processes or lower \
              --workers",
             crew.name
         );
     }
+    started.is_ok()
 }
 
-fn serve<P: Workplace>(place: &Arc<P>) {
+fn serve<P: Workplace>(place: &Arc<P>, number: usize) {
     let crew = place.crew();
+    let Some(seat) = crew.seats.get(number - 1) else { return };
     while let Ok(Some(work)) = crew.queue.1.recv() {
         if crew.closed.load(Ordering::Acquire) {
-            return;
+            // Dropping it may block: here, not where the crew was closed.
+            continue;
         }
-        let done = catch_unwind(AssertUnwindSafe(|| Arc::clone(place).work(work)));
-        crew.unfinished.fetch_sub(1, Ordering::AcqRel);
+        seat.begin(crew.began.elapsed());
+        let done = catch_unwind(AssertUnwindSafe(|| Arc::clone(place).work(work, seat)));
+        let was_stuck = seat.end();
         if let Err(panic) = done {
             log::error!("panic in a {}: {}", crew.name, super::outcome::panic_text(&*panic));
         }
+        if was_stuck {
+            if !comes_back(place, number, seat) {
+                return;
+            }
+        } else {
+            crew.unfinished.fetch_sub(1, Ordering::AcqRel);
+            if crew.is_exhausted() {
+                // Maybe this was the one too many.
+                watch(place, Instant::now());
+            }
+        }
+    }
+}
+
+/// A thread that was stuck has done its work; says whether it counts again. If
+/// not, it has to end: the crew is full without it.
+fn comes_back<P: Workplace>(place: &Arc<P>, number: usize, seat: &Seat) -> bool {
+    let crew = place.crew();
+    let thread = crew.thread(number, seat);
+    let mut stuck = crew.lock();
+    stuck.count -= 1;
+    if stuck.count == 0 {
+        stuck.alarm.over(&thread);
+    }
+    // Its place among the stuck may be what others wait for.
+    crew.look(&mut stuck, Instant::now());
+    let again = |threads: usize| (threads < crew.threads_max).then_some(threads + 1);
+    let counts = crew.threads.fetch_update(Ordering::AcqRel, Ordering::Acquire, again).is_ok();
+    if !counts {
+        seat.leave();
+    }
+    drop(stuck);
+    fill(place);
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Crew, STUCK_AFTER, Seat, Workplace, put, watch};
+    use crossbeam_channel::{Sender, bounded};
+    use std::{
+        sync::{Arc, atomic::Ordering},
+        thread,
+        time::{Duration, Instant},
+    };
+
+    struct Place(Crew<Box<dyn FnOnce() + Send>>);
+
+    impl Workplace for Place {
+        type Work = Box<dyn FnOnce() + Send>;
+
+        fn crew(&self) -> &Crew<Self::Work> {
+            &self.0
+        }
+
+        fn work(self: Arc<Self>, work: Self::Work, _: &Seat) {
+            work();
+        }
+    }
+
+    /// Work that has begun, and ends when this is dropped.
+    fn held(place: &Arc<Place>, begun: impl FnOnce() + Send + 'static) -> Sender<()> {
+        let (keep, end) = bounded(0);
+        put(
+            place,
+            Box::new(move || {
+                begun();
+                let _ = end.recv();
+            }),
+        );
+        keep
+    }
+
+    fn until(condition: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !condition() {
+            assert!(start.elapsed() < Duration::from_secs(20));
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_stuck_thread_that_returns_counts_again_or_ends_where_the_crew_is_full() {
+        let place = Arc::new(Place(Crew::new("test", 1)));
+        let threads = || place.0.threads.load(Ordering::Acquire);
+        let (begun, begins) = bounded(1);
+        let begun = || {
+            let begun = begun.clone();
+            move || begun.send(()).expect("the test waits")
+        };
+        let first = held(&place, begun());
+        begins.recv().expect("it begins");
+        watch(&place, Instant::now() + STUCK_AFTER);
+        assert_eq!(threads(), 0);
+
+        let second = held(&place, begun());
+        begins.recv().expect("another thread begins it");
+        drop(first);
+        // What is left of the first thread is nothing; the second has one for
+        // itself and one for its work.
+        until(|| Arc::strong_count(&place) == 3);
+        assert_eq!(threads(), 1);
+
+        watch(&place, Instant::now() + STUCK_AFTER);
+        assert_eq!(threads(), 0);
+        drop(second);
+        until(|| threads() == 1);
+        place.0.close();
+        until(|| Arc::strong_count(&place) == 1);
     }
 }

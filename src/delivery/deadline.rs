@@ -11,7 +11,10 @@ use super::{
     compose::Uncomposed,
     record::{Recipient, Record},
 };
-use crate::{reply::Reply, transaction::RecipientIndex};
+use crate::{
+    reply::Reply,
+    transaction::{RecipientIndex, TransactionId},
+};
 use postino_store::Delivery;
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -152,6 +155,11 @@ impl Job {
     /// Takes the delivery out, to be run.
     pub(super) fn take(&self) -> Option<Delivery> {
         self.transit.take(self.at)
+    }
+
+    /// Whose it is.
+    pub(super) fn transaction(&self) -> TransactionId {
+        self.transit.record.id
     }
 
     /// Whether it was not withdrawn.

@@ -128,6 +128,11 @@ impl Lanes {
         turns
     }
 
+    /// Whether no lane has anything to do, not even later.
+    pub(super) fn are_idle(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// A thread that panicked elsewhere leaves nothing half done here.
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, State>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)

@@ -10,10 +10,11 @@ use super::{
     crew::{self, Crew, Workplace},
     outcome,
     record::{Answers, Path},
+    seat::Seat,
 };
 use crate::{
     escape,
-    reply::Reply,
+    reply::{self, Reply},
     transaction::{ForwardPath, RecipientIndex, TransactionId},
     users::{Resolved, Users},
 };
@@ -58,14 +59,27 @@ impl LookUps {
     }
 
     /// Resolves in memory; a refusal is the answer, else a thread goes on.
+    /// `is_busy`: nobody may be left to deliver.
     pub(super) fn check(
         self: &Arc<Self>,
         users: &Users,
         question: Question,
+        is_busy: bool,
     ) -> Option<Result<Mailbox, Reply>> {
         match users.resolve(&question.path) {
             Err(reply) => {
                 log_refused(&question, &reply);
+                Some(Err(reply))
+            }
+            Ok(_) if is_busy || self.crew.is_exhausted() => {
+                let reply = reply::NO_WORKER;
+                log::info!(
+                    "deferred s={} to={} reply=\"{}\" cause=\"too many threads are stuck in the \
+                     store\"",
+                    question.id,
+                    Path(&question.path),
+                    reply.codes()
+                );
                 Some(Err(reply))
             }
             Ok(resolved) => {
@@ -112,8 +126,9 @@ impl Workplace for LookUps {
         &self.crew
     }
 
-    fn work(self: Arc<Self>, look_up: LookUp) {
+    fn work(self: Arc<Self>, look_up: LookUp, seat: &Seat) {
         let LookUp { question, resolved, asked } = look_up;
+        seat.serves(question.id);
         if asked.elapsed() >= LOOKUP_DEADLINE {
             // Whoever asked has told the client so.
             return;

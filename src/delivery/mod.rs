@@ -4,6 +4,7 @@
 //! of memory and disk, and from a store's result to the reply.
 //! May not: know a session or a socket; whoever submits work gets an answer.
 
+mod alarm;
 mod budget;
 mod clock;
 mod compose;
@@ -15,6 +16,7 @@ mod outcome;
 mod pool;
 mod record;
 mod room;
+mod seat;
 mod spool;
 
 pub use budget::{Budget, Reservation};
@@ -27,6 +29,7 @@ use crate::{
     users::Users,
 };
 use compose::Uncomposed;
+use crew::Workplace;
 use deadline::Transit;
 use lookup::{LookUps, Question};
 use pool::Workers;
@@ -57,7 +60,8 @@ pub const SPOOL_DEADLINE: Duration = Duration::from_secs(30);
 /// What the pool is told once.
 #[derive(Clone)]
 pub struct Limits {
-    /// Threads that deliver; started at need.
+    /// Threads that deliver; started at need. Those that hang in the store do not
+    /// count.
     pub workers: usize,
     /// Threads that look up; started at need.
     pub look_ups: usize,
@@ -225,7 +229,8 @@ impl Pool {
     }
 
     /// Has a recipient looked up: in memory and answered at once where `users`
-    /// alone can tell (a refusal), else on a look-up thread that asks the store.
+    /// alone can tell (a refusal), or where so many threads are stuck that none is
+    /// left, else on a look-up thread that asks the store.
     /// An answer that is not there after [`LOOKUP_DEADLINE`] may never come.
     pub fn check(
         &self,
@@ -236,7 +241,19 @@ impl Pool {
         path: ForwardPath,
         declared_size: Option<u64>,
     ) -> Option<Result<Mailbox, Reply>> {
-        self.look_ups.check(users, Question { ticket, id, index, path, declared_size })
+        let question = Question { ticket, id, index, path, declared_size };
+        self.look_ups.check(users, question, self.workers.crew().is_exhausted())
+    }
+
+    /// Replaces the threads that hang in the store or the spool at `now`; never blocks. Gives
+    /// the moment at which to call this again; none where nothing is under way.
+    pub fn watch(&self, now: Instant) -> Option<Instant> {
+        let next = [
+            self.workers.watch(now),
+            crew::watch(&self.look_ups, now),
+            crew::watch(&self.spool, now),
+        ];
+        next.into_iter().flatten().min()
     }
 
     /// Has a transaction delivered; never blocks. Each recipient is answered
@@ -280,8 +297,8 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        crew::Workplace::crew(&*self.workers).close();
-        crew::Workplace::crew(&*self.look_ups).close();
-        crew::Workplace::crew(&*self.spool).close();
+        self.workers.crew().close();
+        self.look_ups.crew().close();
+        self.spool.crew().close();
     }
 }

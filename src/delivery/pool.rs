@@ -14,6 +14,7 @@ use super::{
     lane::{Lanes, Turn},
     outcome,
     room::Watch,
+    seat::Seat,
 };
 use crate::escape;
 use postino_store::{Delivery, DeliveryError, MailStore};
@@ -69,6 +70,13 @@ impl Workers {
         crew::put(self, Work::Compose(Arc::clone(transit)));
     }
 
+    /// Replaces the workers that are stuck at `now`, as [`crew::watch`] does.
+    pub(super) fn watch(self: &Arc<Self>, now: Instant) -> Option<Instant> {
+        let next = crew::watch(self, now);
+        // The clock wakes what sleeps without asking whoever watches.
+        next.or_else(|| (!self.lanes.are_idle()).then(|| now + crew::STUCK_AFTER))
+    }
+
     /// What the clock calls: it keeps nobody alive.
     fn waker(self: &Arc<Self>) -> Waker {
         let workers = Arc::downgrade(self);
@@ -90,7 +98,8 @@ impl Workers {
 
     /// Composes; goes on with one of the deliveries itself, so that a message
     /// to one recipient passes through one thread only.
-    fn compose(self: &Arc<Self>, transit: &Arc<Transit>) {
+    fn compose(self: &Arc<Self>, transit: &Arc<Transit>, seat: &Seat) {
+        seat.serves(transit.record.id);
         let Some(uncomposed) = transit.take_uncomposed() else { return };
         let mut own = None;
         for (at, (lane, delivery)) in self.deliveries(transit, uncomposed).into_iter().enumerate() {
@@ -103,7 +112,7 @@ impl Workers {
             }
         }
         if let Some(turn) = own {
-            self.run(&turn);
+            self.run(&turn, seat);
         }
     }
 
@@ -137,11 +146,10 @@ impl Workers {
     }
 
     /// Uses a lane's turn.
-    fn run(self: &Arc<Self>, turn: &Turn) {
+    fn run(self: &Arc<Self>, turn: &Turn, seat: &Seat) {
         let jobs = self.lanes.take(turn);
-        if jobs.is_empty() {
-            return;
-        }
+        let Some(first) = jobs.first() else { return };
+        seat.serves(first.transaction());
         // Whatever happens in between, the place is given back.
         let batch = catch_unwind(AssertUnwindSafe(|| self.run_batch(jobs)));
         let Locked { jobs: locked, sleep_max } = batch.unwrap_or_default();
@@ -202,10 +210,10 @@ impl Workplace for Workers {
         &self.crew
     }
 
-    fn work(self: Arc<Self>, work: Work) {
+    fn work(self: Arc<Self>, work: Work, seat: &Seat) {
         match work {
-            Work::Compose(transit) => self.compose(&transit),
-            Work::Run(turn) => self.run(&turn),
+            Work::Compose(transit) => self.compose(&transit, seat),
+            Work::Run(turn) => self.run(&turn, seat),
         }
     }
 }

@@ -12,6 +12,7 @@ use super::{
     crew::{self, Crew, Workplace},
     outcome,
     record::Answers,
+    seat::Seat,
 };
 use crate::{
     escape,
@@ -151,7 +152,7 @@ impl Workplace for Spool {
         &self.crew
     }
 
-    fn work(self: Arc<Self>, work: Work) {
+    fn work(self: Arc<Self>, work: Work, seat: &Seat) {
         let Append { ticket, id, file, part, memory } = match work {
             Work::Close(file, used) => {
                 drop(file);
@@ -159,6 +160,7 @@ impl Workplace for Spool {
             }
             Work::Append(append) => append,
         };
+        seat.serves(id);
         let result = match self.write(&file.file, &part) {
             Ok(()) => Ok((part, memory)),
             Err(error) => {

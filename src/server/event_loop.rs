@@ -74,6 +74,9 @@ pub struct EventLoop {
     buffer: Vec<u8>,
     next_number: u32,
     drain: Option<Drain>,
+    /// When to look for threads of the pool that hang; none while it had nothing
+    /// to do.
+    watch_at: Option<Instant>,
     stops: bool,
 }
 
@@ -132,6 +135,7 @@ impl EventLoop {
             buffer: vec![0; READ_OCTETS_MAX],
             next_number: first_number(),
             drain: None,
+            watch_at: None,
             stops: false,
         })
     }
@@ -209,6 +213,7 @@ impl EventLoop {
             until(drain),
             until(self.accepting.retry_at),
             until(self.shortage.relief_at),
+            until(self.watch_at),
             self.timers.wait(now),
         ]
         .into_iter()
@@ -334,6 +339,9 @@ impl EventLoop {
         }
         if self.accepting.retry_at.is_some_and(|at| at <= now) {
             self.accepting.retry_at = None;
+        }
+        if self.watch_at.is_none_or(|at| at <= now) {
+            self.watch_at = self.pool.watch(now);
         }
         if let Some(drain) = &mut self.drain {
             self.stops |= drain.ends_at <= now;

@@ -128,3 +128,49 @@ fn a_store_that_is_not_there_is_not_logged_for_each_recipient() {
     let line = "store not there: /vmail has no .postino marker (not mounted?)";
     assert_eq!(logged("/vmail"), [(log::Level::Error, line.to_owned())]);
 }
+
+#[test]
+fn the_first_stuck_worker_is_logged_at_once_and_those_after_it_once_a_minute() {
+    keep_log();
+    let rig = rig(1, alone);
+    let mut hanging = Vec::new();
+    let mut hang = |session, watched: Instant| {
+        rig.pool.deliver(named(session, &[&format!("{session:x}@d")]));
+        hanging.push(rig.call());
+        rig.pool.watch(watched);
+    };
+    let first = Instant::now() + Duration::from_secs(2);
+    hang(0xa5, first);
+    hang(0xa6, first + Duration::from_secs(2));
+    hang(0xa7, first + Duration::from_secs(4));
+    hang(0xa8, first + Duration::from_secs(60));
+    let text = "over 1 s in the store; others take its place; is the store's disk or network \
+                slow, or gone?";
+    let line = |line: String| vec![(log::Level::Warn, line)];
+    assert_eq!(logged("s=a5-1"), line(format!("stuck thread=worker-1 s=a5-1 stuck=1/64: {text}")));
+    assert_eq!([logged("s=a6-1"), logged("s=a7-1")], [vec![], vec![]]);
+    let second = format!("stuck thread=worker-4 s=a8-1 more=2 stuck=4/64: {text}");
+    assert_eq!(logged("s=a8-1"), line(second));
+}
+
+#[test]
+fn that_none_is_stuck_any_more_is_logged_once_it_was_told_that_some_were() {
+    keep_log();
+    let rig = rig(1, alone);
+    for session in [0xb1, 0xb2] {
+        rig.pool.deliver(named(session, &["a@d"]));
+        let call = rig.call();
+        rig.pool.watch(Instant::now() + Duration::from_secs(2));
+        call.succeed();
+        rig.answer();
+        until(|| rig.pool.watch(Instant::now()).is_none());
+    }
+    let lines = |session: &str| {
+        let lines = logged(session).into_iter().map(|(_, line)| line);
+        lines.filter(|line| line.contains("stuck")).collect::<Vec<_>>()
+    };
+    let [first, last] = lines("s=b1-1").try_into().unwrap();
+    assert!(first.starts_with("stuck thread=worker-1 s=b1-1 stuck=1/64: "), "{first}");
+    assert_eq!(last, "no worker is stuck any more thread=worker-1 s=b1-1: the last has returned");
+    assert_eq!(lines("s=b2-1"), [""; 0], "within a minute of the first");
+}

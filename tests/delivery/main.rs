@@ -9,6 +9,7 @@ mod lanes;
 mod locks;
 mod log_lines;
 mod look_ups;
+mod stuck;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use postino::{
@@ -29,6 +30,7 @@ use std::{
         Arc, Mutex, Once,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -170,6 +172,15 @@ fn next(answers: &Receiver<Answer>) -> (u64, u64, String) {
             (ticket, index.0, text)
         }
         other => panic!("{other:?}"),
+    }
+}
+
+/// Waits for what another thread is about to do.
+fn until(mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE);
+        thread::yield_now();
     }
 }
 

@@ -12,10 +12,10 @@ use postino_store::{Delivery, DeliveryError, DeliveryId, MailStore, MailboxName}
 use std::{
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-/// Stores at once; but `hang@` when it is told to, and `panic@` never.
+/// Stores at once; but `hang...@` when it is told to, and `panic@` never.
 struct Puppet {
     /// A mailbox whose delivery has begun to hang.
     hanging: Sender<String>,
@@ -27,7 +27,7 @@ impl MailStore for Puppet {
     fn deliver(&self, delivery: &Delivery) -> Result<DeliveryId, DeliveryError> {
         let mailbox = delivery.mailbox().name().to_string();
         assert!(!mailbox.starts_with("panic@"), "a fault of the store's");
-        if mailbox.starts_with("hang@") {
+        if mailbox.starts_with("hang") {
             self.hanging.send(mailbox.clone()).unwrap();
             let _ = self.go_on.recv();
         }
@@ -47,6 +47,10 @@ struct Server {
 }
 
 fn server(delivery_timeout: Duration, drain_timeout: Duration) -> Server {
+    server_of(4, delivery_timeout, drain_timeout)
+}
+
+fn server_of(workers: usize, delivery_timeout: Duration, drain_timeout: Duration) -> Server {
     let (hanging_sender, hanging) = unbounded();
     let (go_on, go_on_receiver) = bounded(100);
     let (committed_sender, committed) = unbounded();
@@ -77,7 +81,7 @@ fn server(delivery_timeout: Duration, drain_timeout: Duration) -> Server {
     let rights = SocketRights { mode: 0o600, owner: None, group: None };
     let listen: ListenAddress = "127.0.0.1:0".parse().unwrap();
     let listener = Listener::bind(&listen, rights).unwrap();
-    let limits = Limits { workers: 4, lock_wait: PATIENCE, ..Limits::default() };
+    let limits = Limits { workers, lock_wait: PATIENCE, ..Limits::default() };
     let event_loop = EventLoop::new(vec![listener], settings, Arc::new(store), limits).unwrap();
     let address = event_loop.listeners()[0].to_string();
     let stopper = event_loop.stopper();
@@ -201,4 +205,40 @@ fn a_client_that_is_gone_gets_nothing_that_had_not_begun_its_commit() {
     drop(server.go_on);
     let mut committed = server.committed.iter();
     assert!(committed.all(|mailbox| mailbox == "a@x"));
+}
+
+#[test]
+fn forty_hung_deliveries_stop_the_others_for_two_seconds_and_no_command() {
+    let server = server_of(16, PATIENCE, PATIENCE);
+    let mut hanging = server.client();
+    let mailboxes: Vec<String> = (0..40).map(|at| format!("hang{at}")).collect();
+    let began = Instant::now();
+    hanging.say(transaction(&mailboxes.iter().map(String::as_str).collect::<Vec<_>>()));
+    hanging.until("354 ");
+    for _ in 0..16 {
+        server.hanging.recv_timeout(PATIENCE).unwrap();
+    }
+    // Every worker hangs: commands and look-ups go on, and the loop sleeps until
+    // it has to replace them.
+    let asked = Instant::now();
+    let mut client = server.client();
+    client.say("NOOP\r\n");
+    assert!(client.line().starts_with("250 "));
+    client.open_data("a@x");
+    assert!(asked.elapsed() < Duration::from_secs(1), "answered at once");
+    client.say("x\r\n.\r\n");
+    assert_eq!(client.line(), "250 2.0.0 ID stored");
+    let took = began.elapsed();
+    // Far below the minute that the hung ones are waited for.
+    assert!(Duration::from_secs(2) <= took && took < Duration::from_secs(20), "{took:?}");
+    for _ in 0..24 {
+        server.hanging.recv_timeout(PATIENCE).unwrap();
+    }
+    for _ in 0..40 {
+        server.go_on.send(()).unwrap();
+    }
+    for _ in 0..40 {
+        assert_eq!(hanging.line(), "250 2.0.0 ID stored");
+    }
+    server.stop();
 }

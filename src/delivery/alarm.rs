@@ -1,0 +1,99 @@
+//! What an administrator is told of threads that are stuck.
+//!
+//! Lives here: the log lines, and how often there is one.
+//! May not: find out who is stuck; `crew` does.
+//! Holds: however many become stuck and return, there is no more than one line
+//! of each kind in [`LOGGED_EVERY`].
+
+use super::crew::STUCK_MAX;
+use crate::transaction::TransactionId;
+use std::{
+    fmt::{self, Display},
+    time::{Duration, Instant},
+};
+
+/// The first of a crew that becomes stuck is logged at once, those after it
+/// together, this often.
+const LOGGED_EVERY: Duration = Duration::from_secs(60);
+
+/// One crew's.
+#[derive(Default)]
+pub(super) struct Alarm {
+    logged: Option<Instant>,
+    unlogged: usize,
+    /// Who became stuck last.
+    last: Option<Thread>,
+    /// There was a line, and none yet that it is over.
+    is_told: bool,
+    exhaustion_logged: Option<Instant>,
+}
+
+/// A thread, and for whom it works.
+pub(super) struct Thread {
+    pub(super) crew: &'static str,
+    pub(super) number: usize,
+    pub(super) transaction: Option<TransactionId>,
+}
+
+impl Display for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.crew, self.number)?;
+        match self.transaction {
+            Some(id) => write!(f, " s={id}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Alarm {
+    /// Notes one that has become stuck; [`Alarm::tell`] logs it.
+    pub(super) fn note(&mut self, thread: Thread) {
+        self.unlogged += 1;
+        self.last = Some(thread);
+    }
+
+    /// Logs what was noted, if it is time; `stuck` are all that are stuck now.
+    pub(super) fn tell(&mut self, stuck: usize, now: Instant) {
+        if self.unlogged == 0 || !is_due(self.logged, now) {
+            return;
+        }
+        let Some(thread) = self.last.take() else { return };
+        let more = match self.unlogged - 1 {
+            0 => String::new(),
+            more => format!(" more={more}"),
+        };
+        log::warn!(
+            "stuck thread={thread}{more} stuck={stuck}/{STUCK_MAX}: over 1 s in the store; others \
+             take its place; is the store's disk or network slow, or gone?"
+        );
+        self.logged = Some(now);
+        self.unlogged = 0;
+        self.is_told = true;
+    }
+
+    /// Logs that no thread takes the place of those that are stuck from now on.
+    pub(super) fn exhausted(&mut self, crew: &str, now: Instant) {
+        if is_due(self.exhaustion_logged, now) {
+            log::error!(
+                "no {crew} left: {STUCK_MAX} are stuck in the store, and one more; each recipient \
+                 gets 451 4.3.2 until one returns"
+            );
+            self.exhaustion_logged = Some(now);
+        }
+    }
+
+    /// Logs that this was the last one that was stuck.
+    pub(super) fn over(&mut self, thread: &Thread) {
+        if self.is_told {
+            self.is_told = false;
+            log::warn!(
+                "no {} is stuck any more thread={thread}: the last has returned",
+                thread.crew
+            );
+        }
+    }
+}
+
+fn is_due(logged: Option<Instant>, now: Instant) -> bool {
+    logged.is_none_or(|at| now.saturating_duration_since(at) >= LOGGED_EVERY)
+}
