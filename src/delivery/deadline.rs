@@ -4,11 +4,13 @@
 //! begun its commit; [`Job`], a delivery's place in a queue, which is empty once
 //! it was taken back.
 //! May not: know the time; whoever keeps the clock calls.
-//! Holds: what is withdrawn frees its memory at once, wherever it is queued,
-//! and nothing of it will appear; no recipient is answered twice.
+//! Holds: what is withdrawn leaves its queue at once, and nothing of it will
+//! appear; it is dropped by a worker, never by whoever keeps the clock; no
+//! recipient is answered twice.
 
 use super::{
     compose::Uncomposed,
+    pool::Workers,
     record::{Recipient, Record},
 };
 use crate::{
@@ -17,7 +19,7 @@ use crate::{
 };
 use postino_store::Delivery;
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Instant,
 };
 
@@ -26,11 +28,13 @@ use std::{
 #[derive(Clone)]
 pub struct InProgress {
     transit: Arc<Transit>,
+    /// Who drops what is taken back.
+    workers: Weak<Workers>,
 }
 
 impl InProgress {
-    pub(super) fn new(transit: Arc<Transit>) -> Self {
-        Self { transit }
+    pub(super) fn new(transit: Arc<Transit>, workers: &Arc<Workers>) -> Self {
+        Self { transit, workers: Arc::downgrade(workers) }
     }
 
     /// Takes back what has not begun its commit: those recipients will never see
@@ -61,7 +65,7 @@ impl InProgress {
     /// The client is gone: takes back what has not begun its commit, and answers
     /// nobody. What has begun is answered as usual.
     pub fn abandon(&self) {
-        let withdrawn = self.transit.withdraw().len();
+        let withdrawn = self.withdraw_all().len();
         if withdrawn > 0 {
             log::info!(
                 "withdrawn s={} rcpts={withdrawn}: the client is gone before their delivery",
@@ -75,11 +79,23 @@ impl InProgress {
         reply: impl Fn(&Record, &Recipient) -> (RecipientIndex, Reply),
     ) -> Vec<(RecipientIndex, Reply)> {
         let record = &self.transit.record;
-        let withdrawn = self.transit.withdraw().into_iter();
-        withdrawn
+        self.withdraw_all()
+            .into_iter()
             .filter_map(|at| record.recipients.get(at))
             .map(|recipient| reply(record, recipient))
             .collect()
+    }
+
+    /// Withdraws all that has not begun its commit; gives their places.
+    fn withdraw_all(&self) -> Vec<usize> {
+        let (withdrawn, remains) = self.transit.withdraw();
+        // Without workers the server has ended, and nobody waits.
+        if let Some(workers) = self.workers.upgrade()
+            && !remains.is_empty()
+        {
+            workers.discard(remains);
+        }
+        withdrawn
     }
 }
 
@@ -104,23 +120,37 @@ impl Transit {
         lock(&self.uncomposed).take()
     }
 
-    /// Withdraws all that has not begun its commit; gives their places.
-    fn withdraw(&self) -> Vec<usize> {
-        let mut withdrawn = Vec::new();
+    /// Withdraws all that has not begun its commit; gives their places, and what
+    /// was queued of them.
+    fn withdraw(&self) -> (Vec<usize>, Remains) {
+        let (mut withdrawn, mut remains) = (Vec::new(), Remains::default());
         for (at, recipient) in self.record.recipients.iter().enumerate() {
             if recipient.fate.withdraw() {
                 withdrawn.push(at);
-                drop(self.take(at));
+                remains.deliveries.extend(self.take(at));
             }
         }
         if withdrawn.len() == self.record.recipients.len() {
-            drop(self.take_uncomposed());
+            remains.uncomposed = self.take_uncomposed();
         }
-        withdrawn
+        (withdrawn, remains)
     }
 
     fn take(&self, at: usize) -> Option<Delivery> {
         self.slots.get(at).and_then(|slot| lock(slot).take())
+    }
+}
+
+/// What was taken back: dropping it may block, as a store's part of it may.
+#[derive(Default)]
+pub(super) struct Remains {
+    deliveries: Vec<Delivery>,
+    uncomposed: Option<Uncomposed>,
+}
+
+impl Remains {
+    fn is_empty(&self) -> bool {
+        self.deliveries.is_empty() && self.uncomposed.is_none()
     }
 }
 

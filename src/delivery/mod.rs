@@ -291,7 +291,7 @@ impl Pool {
         let uncomposed = Uncomposed { body, bare_newlines, client_name, peer, hostname, received };
         let transit = Arc::new(Transit::new(record, uncomposed));
         self.workers.submit(&transit);
-        InProgress::new(transit)
+        InProgress::new(transit, &self.workers)
     }
 }
 

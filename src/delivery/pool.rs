@@ -10,7 +10,7 @@ use super::{
     clock::{Clock, Waker},
     compose::{self, Uncomposed},
     crew::{self, Crew, Workplace},
-    deadline::{Job, Transit},
+    deadline::{Job, Remains, Transit},
     lane::{Lanes, Turn},
     outcome,
     room::Watch,
@@ -52,6 +52,8 @@ pub(super) enum Work {
     Compose(Arc<Transit>),
     /// Take a lane's next batch.
     Run(Turn),
+    /// Drop what was taken back.
+    Discard(Remains),
 }
 
 impl Workers {
@@ -68,6 +70,11 @@ impl Workers {
 
     pub(super) fn submit(self: &Arc<Self>, transit: &Arc<Transit>) {
         crew::put(self, Work::Compose(Arc::clone(transit)));
+    }
+
+    /// Has what was taken back dropped, where that may block.
+    pub(super) fn discard(self: &Arc<Self>, remains: Remains) {
+        crew::put(self, Work::Discard(remains));
     }
 
     /// Replaces the workers that are stuck at `now`, as [`crew::watch`] does.
@@ -214,6 +221,7 @@ impl Workplace for Workers {
         match work {
             Work::Compose(transit) => self.compose(&transit, seat),
             Work::Run(turn) => self.run(&turn, seat),
+            Work::Discard(remains) => drop(remains),
         }
     }
 }

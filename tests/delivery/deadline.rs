@@ -105,38 +105,73 @@ fn what_is_queued_is_dropped_unstarted_when_its_client_is_gone() {
     assert_eq!(rig.answer().0, 3);
 }
 
-#[test]
-fn what_waits_behind_a_hung_delivery_frees_its_memory_at_the_deadline() {
-    struct Shares(Puppet, Arc<()>);
-    impl MailStore for Shares {
-        fn deliver(&self, delivery: &Delivery) -> Outcome {
-            self.0.deliver(delivery)
-        }
-        fn lane(&self, mailbox: &Mailbox) -> Lane {
-            self.0.lane(mailbox)
-        }
-        fn deliver_batch(&self, deliveries: &[Delivery]) {
-            self.0.deliver_batch(deliveries);
-        }
-        fn prepare(&self, _: &Message, _: &[&Mailbox]) -> Result<Prepared, DeliveryError> {
-            Ok(Prepared::new(Arc::clone(&self.1)))
-        }
+/// A puppet whose deliveries share what notes the thread that drops it.
+struct Shares(Puppet, Sender<String>);
+
+struct NotesThread(Sender<String>);
+
+impl Drop for NotesThread {
+    fn drop(&mut self) {
+        let name = thread::current().name().unwrap_or_default().to_owned();
+        // The test may be over.
+        let _ = self.0.send(name);
     }
+}
+
+impl MailStore for Shares {
+    fn deliver(&self, delivery: &Delivery) -> Outcome {
+        self.0.deliver(delivery)
+    }
+
+    fn lane(&self, mailbox: &Mailbox) -> Lane {
+        self.0.lane(mailbox)
+    }
+
+    fn deliver_batch(&self, deliveries: &[Delivery]) {
+        self.0.deliver_batch(deliveries);
+    }
+
+    fn prepare(&self, _: &Message, _: &[&Mailbox]) -> Result<Prepared, DeliveryError> {
+        Ok(Prepared::new(NotesThread(self.1.clone())))
+    }
+}
+
+#[test]
+fn what_is_taken_back_is_dropped_at_once_and_by_a_worker() {
     let (sender, calls) = unbounded();
-    let shared = Arc::new(());
-    let store = Puppet {
-        calls: sender,
-        lane: alone,
-        running: AtomicUsize::new(0),
-        most_running: Arc::default(),
-    };
-    let (pool, _answers) = pool(Shares(store, Arc::clone(&shared)), limits(2));
+    let (notes, drops) = unbounded();
+    let (pool, _answers) = pool(Shares(puppet(sender, alone), notes), limits(2));
     pool.deliver(submission(1, &["a@d"]));
-    let _hangs = calls.recv_timeout(PATIENCE).unwrap();
+    let hanging = calls.recv_timeout(PATIENCE).unwrap();
+    let ways: [fn(&InProgress); 3] = [
+        |progress| assert_eq!(progress.expire().len(), 1),
+        |progress| assert_eq!(progress.withdraw().len(), 1),
+        InProgress::abandon,
+    ];
+    for takes_back in ways {
+        let queued = pool.deliver(submission(2, &["a@d"]));
+        // The only worker that is left is done with that when it comes to this.
+        pool.deliver(submission(3, &["b@d"]));
+        drop(calls.recv_timeout(PATIENCE).unwrap());
+        assert_eq!(drops.recv_timeout(PATIENCE).unwrap(), "worker-2", "of b@d");
+        takes_back(&queued);
+        assert_eq!(drops.recv_timeout(PATIENCE).unwrap(), "worker-2");
+    }
+    drop(hanging);
+}
+
+#[test]
+fn what_is_taken_back_while_every_worker_hangs_is_dropped_by_who_replaces_them() {
+    let (sender, calls) = unbounded();
+    let (notes, drops) = unbounded();
+    let (pool, _answers) = pool(Shares(puppet(sender, alone), notes), limits(2));
+    pool.deliver(submission(1, &["a@d"]));
+    let _hanging = calls.recv_timeout(PATIENCE).unwrap();
     let queued = pool.deliver(submission(2, &["a@d"]));
     pool.deliver(submission(3, &["b@d"]));
-    let _other = calls.recv_timeout(PATIENCE).unwrap();
-    let before = Arc::strong_count(&shared);
+    let _hanging_too = calls.recv_timeout(PATIENCE).unwrap();
     assert_eq!(queued.expire().len(), 1);
-    assert_eq!(Arc::strong_count(&shared), before - 1);
+    assert!(drops.is_empty());
+    pool.watch(Instant::now() + Duration::from_secs(2));
+    assert_eq!(drops.recv_timeout(PATIENCE).unwrap(), "worker-3");
 }

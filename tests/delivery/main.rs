@@ -134,15 +134,14 @@ fn pool(store: impl MailStore + 'static, limits: Limits) -> (Pool, Receiver<Answ
     (pool, answers)
 }
 
+fn puppet(calls: Sender<Call>, lane: fn(&Mailbox) -> Lane) -> Puppet {
+    Puppet { calls, lane, running: AtomicUsize::new(0), most_running: Arc::default() }
+}
+
 fn rig(workers: usize, lane: fn(&Mailbox) -> Lane) -> Rig {
     let (sender, calls) = unbounded();
-    let most_running = Arc::new(AtomicUsize::new(0));
-    let store = Puppet {
-        calls: sender,
-        lane,
-        running: AtomicUsize::new(0),
-        most_running: Arc::clone(&most_running),
-    };
+    let store = puppet(sender, lane);
+    let most_running = Arc::clone(&store.most_running);
     let (pool, answers) = pool(store, limits(workers));
     Rig { pool, answers, calls, most_running }
 }

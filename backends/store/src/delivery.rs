@@ -102,8 +102,9 @@ impl Fate {
 pub type Answer = Box<dyn Fn(Result<DeliveryId, DeliveryError>) + Send + Sync>;
 
 /// What [`MailStore::prepare`](crate::MailStore::prepare) made for the
-/// recipients of one message; dropped when the last of them is answered, maybe
-/// on a thread that must not block: dropping it makes no slow call.
+/// recipients of one message; dropped when the last of them is answered or taken
+/// back. Dropping it may make slow calls: it happens on a thread that may block,
+/// never on the event loop.
 #[derive(Clone, Default)]
 pub struct Prepared(Option<Arc<dyn Any + Send + Sync>>);
 
