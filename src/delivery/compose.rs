@@ -24,13 +24,14 @@ pub(super) struct Uncomposed {
     pub(super) received: SystemTime,
 }
 
-/// Makes the deliveries, one for each of the record's recipients; `Err` is
-/// every recipient's result. May block.
+/// Makes the deliveries with their places, one for each of the record's
+/// recipients but those whose [resend](Record::answer_resends) was answered;
+/// `Err` is every recipient's result. May block.
 pub(super) fn compose(
     store: &dyn MailStore,
     record: &Arc<Record>,
     uncomposed: Uncomposed,
-) -> Result<Vec<Delivery>, DeliveryError> {
+) -> Result<Vec<(usize, Delivery)>, DeliveryError> {
     let received = Timestamp {
         since_epoch: uncomposed.received.duration_since(UNIX_EPOCH).unwrap_or_default(),
         offset_minutes: local_time::offset_minutes(uncomposed.received),
@@ -56,14 +57,23 @@ pub(super) fn compose(
         uncomposed.bare_newlines,
         uncomposed.body,
     ));
-    let mailboxes: Vec<&Mailbox> =
-        record.recipients.iter().map(|recipient| &recipient.mailbox).collect();
+    let wanted = record.answer_resends(&message);
+    let mailboxes: Vec<&Mailbox> = record
+        .recipients
+        .iter()
+        .zip(&wanted)
+        .filter_map(|(recipient, wanted)| wanted.then_some(&recipient.mailbox))
+        .collect();
+    if mailboxes.is_empty() {
+        return Ok(Vec::new());
+    }
     let prepared = store.prepare(&message, &mailboxes)?;
-    let deliveries = headers.into_iter().zip(&record.recipients).enumerate();
+    let deliveries = headers.into_iter().zip(&record.recipients).zip(wanted).enumerate();
     Ok(deliveries
+        .filter_map(|(at, (each, wanted))| wanted.then_some((at, each)))
         .map(|(at, (header, recipient))| {
             let record = Arc::clone(record);
-            Delivery::new(
+            let delivery = Delivery::new(
                 Arc::clone(&message),
                 recipient.mailbox.clone(),
                 recipient.path.as_str().to_owned(),
@@ -75,7 +85,8 @@ pub(super) fn compose(
                     }
                 }),
             )
-            .with_prepared(prepared.clone())
+            .with_prepared(prepared.clone());
+            (at, delivery)
         })
         .collect())
 }

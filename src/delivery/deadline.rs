@@ -17,7 +17,7 @@ use crate::{
     reply::Reply,
     transaction::{RecipientIndex, TransactionId},
 };
-use postino_store::Delivery;
+use postino_store::{Delivery, Message};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Instant,
@@ -50,14 +50,14 @@ impl InProgress {
     }
 
     /// Stops waiting for commits that had begun at [`InProgress::expire`]; logs
-    /// them as 'outcome open'. Gives each with its reply; no answer comes for
-    /// them.
+    /// them as 'outcome open', and notes them, so that a resend makes no second
+    /// copy. Gives each with its reply; no answer comes for them.
     pub fn leave_open(&self) -> Vec<(RecipientIndex, Reply)> {
         let record = &self.transit.record;
         record
             .recipients
             .iter()
-            .filter(|recipient| recipient.fate.leave_open())
+            .filter(|recipient| record.resends.leave_open(record, recipient))
             .map(|recipient| record.left_open(recipient))
             .collect()
     }
@@ -185,6 +185,17 @@ impl Job {
     /// Takes the delivery out, to be run.
     pub(super) fn take(&self) -> Option<Delivery> {
         self.transit.take(self.at)
+    }
+
+    /// Its delivery has ended in the store: what came late there will be known
+    /// when it is sent again.
+    pub(super) fn has_ended(&self, message: &Message) {
+        let record = &self.transit.record;
+        if let Some(recipient) = record.recipients.get(self.at)
+            && recipient.fate.is_outcome_open()
+        {
+            record.resends.complete(record, recipient, message);
+        }
     }
 
     /// Whose it is.

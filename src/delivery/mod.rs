@@ -1,7 +1,7 @@
 //! The workers: the only threads that block.
 //!
-//! Lives here: lanes, the pool, the deadline, what all sessions together may use
-//! of memory and disk, and from a store's result to the reply.
+//! Lives here: lanes, the pool, the deadline, resends, what all sessions together
+//! may use of memory and disk, and from a store's result to the reply.
 //! May not: know a session or a socket; whoever submits work gets an answer.
 
 mod alarm;
@@ -15,6 +15,7 @@ mod lookup;
 mod outcome;
 mod pool;
 mod record;
+mod resend;
 mod room;
 mod seat;
 mod spool;
@@ -36,6 +37,7 @@ use pool::Workers;
 use postino_files::Files;
 use postino_store::{Body, MailStore, Mailbox};
 use record::{Answers, Recipient, Record};
+use resend::Resends;
 use room::Watch;
 use spool::{Append, Spool, Spooled};
 use std::{
@@ -171,6 +173,7 @@ pub struct Pool {
     spool: Arc<Spool>,
     room: Arc<Watch>,
     memory: Arc<Budget>,
+    resends: Arc<Resends>,
 }
 
 impl Pool {
@@ -189,7 +192,7 @@ impl Pool {
         let spool = Arc::new(Spool::new(&limits, Arc::clone(&answers)));
         let has_memory = Arc::clone(&answers);
         let memory = Budget::new(limits.memory, move || has_memory(Answer::HasMemory));
-        Self { limits, answers, workers, look_ups, spool, room, memory }
+        Self { limits, answers, workers, look_ups, resends: Arc::default(), spool, room, memory }
     }
 
     /// The memory of envelopes and bodies.
@@ -282,6 +285,7 @@ impl Pool {
                 .collect(),
             answers: Arc::clone(&self.answers),
             _memory: memory,
+            resends: Arc::clone(&self.resends),
         };
         let received = SystemTime::now();
         let body = match body {

@@ -109,7 +109,7 @@ impl Workers {
         seat.serves(transit.record.id);
         let Some(uncomposed) = transit.take_uncomposed() else { return };
         let mut own = None;
-        for (at, (lane, delivery)) in self.deliveries(transit, uncomposed).into_iter().enumerate() {
+        for (at, lane, delivery) in self.deliveries(transit, uncomposed) {
             let job = Job::new(transit, at);
             job.put(delivery);
             if let Some(turn) = self.lanes.push(&lane, job)
@@ -123,13 +123,13 @@ impl Workers {
         }
     }
 
-    /// The deliveries with their lanes; none where there was an error, which
-    /// each recipient has then been answered.
+    /// The deliveries with their places and lanes; none where there was an error,
+    /// which each recipient has then been answered.
     fn deliveries(
         &self,
         transit: &Transit,
         uncomposed: Uncomposed,
-    ) -> Vec<(postino_store::Lane, Delivery)> {
+    ) -> Vec<(usize, postino_store::Lane, Delivery)> {
         let record = &transit.record;
         let copies = record.recipients.len() as u64;
         let composed = catch_unwind(AssertUnwindSafe(|| {
@@ -137,7 +137,8 @@ impl Workers {
                 return Err(self.room.error());
             }
             let deliveries = compose::compose(&*self.store, record, uncomposed)?;
-            Ok(deliveries.into_iter().map(|each| (self.store.lane(each.mailbox()), each)).collect())
+            let lane = |delivery: &Delivery| self.store.lane(delivery.mailbox());
+            Ok(deliveries.into_iter().map(|(at, each)| (at, lane(&each), each)).collect())
         }))
         .unwrap_or_else(|panic| {
             let text = escape::value(outcome::panic_text(&*panic).as_bytes());
@@ -182,6 +183,7 @@ impl Workers {
             let Some(error) = delivery.take_locked() else {
                 // Of no effect where the store has given a result.
                 delivery.end(Err(DeliveryError::Unanswered));
+                job.has_ended(delivery.message());
                 continue;
             };
             let waited = job.tried.get_or_insert(began).elapsed();

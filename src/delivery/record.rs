@@ -4,13 +4,18 @@
 //! the log line beside it.
 //! May not: print an octet of a client's that has not been escaped.
 
-use super::{Answer, Ticket, budget::Reservation, outcome};
+use super::{
+    Answer, Ticket,
+    budget::Reservation,
+    outcome,
+    resend::{Known, Resends},
+};
 use crate::{
     escape,
     reply::{self, Reply},
     transaction::{ForwardPath, HeaderFacts, RecipientIndex, ReversePath, TransactionId},
 };
-use postino_store::{DeliveryError, DeliveryId, Fate, Mailbox};
+use postino_store::{DeliveryError, DeliveryId, Fate, Mailbox, Message};
 use std::{
     fmt::{self, Display},
     sync::Arc,
@@ -36,6 +41,7 @@ pub(super) struct Record {
     pub(super) answers: Answers,
     /// What the transaction uses, as long as anything of it is there.
     pub(super) _memory: Reservation,
+    pub(super) resends: Arc<Resends>,
 }
 
 /// One recipient's.
@@ -60,13 +66,10 @@ impl Record {
                 Ok(id) => self.log_delivered(recipient, id, &reply),
                 Err(error) => self.log_failure(recipient, error, &reply),
             }
-            (self.answers)(Answer::Delivered {
-                ticket: self.ticket,
-                index: recipient.index,
-                reply,
-            });
+            self.answer(recipient, reply);
         } else if recipient.fate.is_outcome_open() {
             self.log_late(recipient, result);
+            self.resends.late(self, recipient, result);
         } else if recipient.fate.is_withdrawn()
             && let Ok(id) = result
         {
@@ -77,6 +80,52 @@ impl Record {
                 self.names(recipient)
             );
         }
+    }
+
+    /// Answers the recipients for whom the message came before, where what became
+    /// of that was left open. Says for each recipient whether it is to be
+    /// delivered. May block.
+    pub(super) fn answer_resends(&self, message: &Message) -> Vec<bool> {
+        let mut wanted = vec![true; self.recipients.len()];
+        let known = self.resends.known(self, message);
+        for ((recipient, known), wanted) in self.recipients.iter().zip(known).zip(&mut wanted) {
+            if let Some(known) = known {
+                *wanted = false;
+                self.finish_resend(recipient, &known);
+            }
+        }
+        wanted
+    }
+
+    fn finish_resend(&self, recipient: &Recipient, known: &Known) {
+        if !recipient.fate.settle() {
+            return;
+        }
+        let names = format!("s={} from={} {}", self.id, Sender(&self.reverse_path), To(recipient));
+        let reply = if let Some(id) = &known.stored {
+            let reply = outcome::reply(Ok(id));
+            log::info!(
+                "resend {names} id={id} first={} reply=\"{}\": it was stored late; no second copy",
+                known.first,
+                reply.codes()
+            );
+            reply
+        } else {
+            let reply = reply::STORE_TIMEOUT;
+            log::warn!(
+                "not delivered {names} size={} first={} reply=\"{}\" cause=\"a resend whose first \
+                 outcome is still open\"",
+                self.octets,
+                known.first,
+                reply.codes()
+            );
+            reply
+        };
+        self.answer(recipient, reply);
+    }
+
+    fn answer(&self, recipient: &Recipient, reply: Reply) {
+        (self.answers)(Answer::Delivered { ticket: self.ticket, index: recipient.index, reply });
     }
 
     /// The reply to a recipient whose delivery came too late to begin.
@@ -96,8 +145,8 @@ impl Record {
     /// The reply to a recipient whose commit does not end.
     pub(super) fn left_open(&self, recipient: &Recipient) -> (RecipientIndex, Reply) {
         log::error!(
-            "outcome open {}: the store was asked to commit and has not answered; a resend may \
-             make a second copy",
+            "outcome open {}: the store was asked to commit and has not answered; a resend will \
+             not make a second copy while this process runs",
             self.names(recipient)
         );
         (recipient.index, reply::STORE_TIMEOUT)

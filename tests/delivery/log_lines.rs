@@ -107,7 +107,7 @@ fn an_open_outcome_and_its_late_result_are_logged() {
     rig.answer();
     let lines = [
         "outcome open s=a4-1 to=<a@d> mailbox=a@d: the store was asked to commit and has not \
-         answered; a resend may make a second copy",
+         answered; a resend will not make a second copy while this process runs",
         "late outcome: stored after all s=a4-1 to=<a@d> mailbox=a@d id=id ms=_",
     ];
     let logged: Vec<_> = logged("s=a4-1").into_iter().map(|(_, line)| line).collect();
@@ -173,4 +173,35 @@ fn that_none_is_stuck_any_more_is_logged_once_it_was_told_that_some_were() {
     assert!(first.starts_with("stuck thread=worker-1 s=b1-1 stuck=1/64: "), "{first}");
     assert_eq!(last, "no worker is stuck any more thread=worker-1 s=b1-1: the last has returned");
     assert_eq!(lines("s=b2-1"), [""; 0], "within a minute of the first");
+}
+
+#[test]
+fn a_resend_is_logged_with_the_transaction_in_which_it_came_first() {
+    keep_log();
+    let rig = rig(1, alone);
+    let progress = rig.pool.deliver(named(0xc1, &["a@d"]));
+    let call = rig.call();
+    assert!(call.begin_commit());
+    progress.leave_open();
+    rig.pool.watch(Instant::now() + Duration::from_secs(2));
+    rig.pool.deliver(named(0xc2, &["a@d"]));
+    rig.answer();
+    call.succeed();
+    // Behind the first in its lane, so that all is known of that.
+    let mut behind = named(0xc4, &["a@d"]);
+    behind.transaction.octets_received += 1;
+    rig.pool.deliver(behind);
+    rig.call().succeed();
+    rig.answer();
+    rig.pool.deliver(named(0xc3, &["a@d", "b@d"]));
+    rig.call().succeed();
+    (0..2).for_each(|_| drop(rig.answer()));
+    let line = |session: &str| {
+        let lines = logged(session).into_iter();
+        lines.filter(|(_, line)| line.contains("to=<a@d>")).collect::<Vec<_>>()
+    };
+    let open = r#"not delivered s=c2-1 from=<> to=<a@d> mailbox=a@d size=20 first=c1-1 reply="451 4.3.0" cause="a resend whose first outcome is still open""#;
+    assert_eq!(line("s=c2-1"), [(log::Level::Warn, open.to_owned())]);
+    let known = r#"resend s=c3-1 from=<> to=<a@d> mailbox=a@d id=id first=c1-1 reply="250 2.0.0": it was stored late; no second copy"#;
+    assert_eq!(line("s=c3-1"), [(log::Level::Info, known.to_owned())]);
 }

@@ -9,6 +9,7 @@ mod lanes;
 mod locks;
 mod log_lines;
 mod look_ups;
+mod resends;
 mod stuck;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};

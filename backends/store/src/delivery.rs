@@ -46,7 +46,7 @@ impl fmt::Display for DeliveryId {
 /// | open | committing | the worker, right before the message becomes visible |
 /// | open | withdrawn | the deadline, or a client that is gone: nothing will appear |
 /// | committing | done | the result |
-/// | committing | outcome open | the deadline's second part: a late result is only logged |
+/// | committing | outcome open | the deadline's second part: a late result is logged, and answers a resend |
 /// | open | done | a result without a commit: a failure |
 #[derive(Debug, Default)]
 pub struct Fate(AtomicU8);

@@ -1,0 +1,345 @@
+//! Messages that come again after their first outcome was left open.
+//!
+//! Lives here: which deliveries were left open, what became of them, and whether
+//! a recipient's message is one of these.
+//! May not: answer; `record` does.
+//! Holds: a bounded table, and no more cost than one atomic load while it is
+//! empty; nothing is read of a message unless sender, recipient and size are
+//! those of an entry; no file is read under the lock.
+
+use super::record::{Recipient, Record};
+use crate::transaction::{RecipientIndex, TransactionId};
+use postino_store::{Body, DeliveryError, DeliveryId, Message};
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher, Hasher, RandomState},
+    io::{self, Read},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Entries at the most; beyond, the oldest go.
+const ENTRIES_MAX: usize = 1_000;
+/// How long an entry is kept.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How much of a body is read and hashed at once.
+const BLOCK_OCTETS: usize = 16 * 1024;
+
+/// What is known of a message that comes again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    /// The transaction in which it came first.
+    pub(super) first: TransactionId,
+    /// Under which name it was stored; none while that is open.
+    pub(super) stored: Option<DeliveryId>,
+}
+
+/// The table.
+#[derive(Default)]
+pub(super) struct Resends {
+    table: Mutex<Table>,
+    /// How many entries there are, to be read without the lock.
+    count: AtomicUsize,
+    keys: Keys,
+}
+
+/// The keys of the digest, made once in a process.
+///
+/// Two runs of the standard hasher (`SipHash`) under keys of their own, 128 bits
+/// together. No cryptographic digest, nor need it be: the keys are random and
+/// never shown, so nobody can make a message whose digest is another's, and
+/// there are no more than [`ENTRIES_MAX`] to meet by chance.
+#[derive(Default)]
+struct Keys(RandomState, RandomState);
+
+type Digest = (u64, u64);
+
+#[derive(Default)]
+struct Table {
+    /// The oldest first.
+    entries: VecDeque<Entry>,
+}
+
+struct Entry {
+    first: TransactionId,
+    index: RecipientIndex,
+    noted: Instant,
+    sender: String,
+    recipient: String,
+    octets: u64,
+    message_id: Option<Vec<u8>>,
+    state: State,
+}
+
+enum State {
+    /// Nothing is known, or the digest is not there yet.
+    Open,
+    /// It was stored after all; a worker makes the digest next.
+    StoredUnread(DeliveryId),
+    Stored(DeliveryId, Digest),
+}
+
+impl Resends {
+    /// Stops waiting for the recipient's commit where it has begun, and notes
+    /// that; says whether it had.
+    pub(super) fn leave_open(&self, record: &Record, recipient: &Recipient) -> bool {
+        let mut table = self.lock();
+        // Under the lock, so that a result that comes now finds the entry.
+        if !recipient.fate.leave_open() {
+            return false;
+        }
+        let now = Instant::now();
+        table.note(Entry {
+            first: record.id,
+            index: recipient.index,
+            noted: now,
+            sender: record.reverse_path.as_str().to_owned(),
+            recipient: recipient.path.as_str().to_owned(),
+            octets: record.octets,
+            message_id: record.header.message_id.clone(),
+            state: State::Open,
+        });
+        self.count.store(table.entries.len(), Ordering::Release);
+        true
+    }
+
+    /// The late result of a recipient whose outcome was left open.
+    pub(super) fn late(
+        &self,
+        record: &Record,
+        recipient: &Recipient,
+        result: Result<&DeliveryId, &DeliveryError>,
+    ) {
+        let mut table = self.lock();
+        let Some(at) = table.place_of(record.id, recipient.index) else { return };
+        match (result, table.entries.get_mut(at)) {
+            (Ok(id), Some(entry)) => entry.state = State::StoredUnread(id.clone()),
+            // There is no copy: the resend has to be stored.
+            _ => drop(table.entries.remove(at)),
+        }
+        self.count.store(table.entries.len(), Ordering::Release);
+    }
+
+    /// Makes the digest after a late result, where that was a success. May
+    /// block.
+    pub(super) fn complete(&self, record: &Record, recipient: &Recipient, message: &Message) {
+        let is_unread = |table: &Table| {
+            let place = table.place_of(record.id, recipient.index);
+            let entry = place.and_then(|at| table.entries.get(at));
+            entry.is_some_and(|entry| matches!(entry.state, State::StoredUnread(_)))
+        };
+        if self.is_empty() || !is_unread(&self.lock()) {
+            return;
+        }
+        let digest = match self.keys.digest(message.body()) {
+            Ok(digest) => digest,
+            Err(error) => {
+                log::warn!(
+                    "cannot read the message s={} to know its resend: {error}; for a day that \
+                     gets 451",
+                    record.id
+                );
+                return;
+            }
+        };
+        let mut table = self.lock();
+        let place = table.place_of(record.id, recipient.index);
+        if let Some(entry) = place.and_then(|at| table.entries.get_mut(at))
+            && let State::StoredUnread(id) = &entry.state
+        {
+            entry.state = State::Stored(id.clone(), digest);
+        }
+    }
+
+    /// What is known of the message for each of the record's recipients, in
+    /// their order; empty where that is nothing for all of them. May block.
+    pub(super) fn known(&self, record: &Record, message: &Message) -> Vec<Option<Known>> {
+        if self.is_empty() {
+            return Vec::new();
+        }
+        let now = Instant::now();
+        let mut table = self.lock();
+        table.forget_old(now);
+        self.count.store(table.entries.len(), Ordering::Release);
+        let all = |table: &Table, digest| {
+            record.recipients.iter().map(|each| table.known(record, each, digest)).collect()
+        };
+        let recipients = record.recipients.iter();
+        let candidates: Vec<bool> = recipients
+            .flat_map(|each| table.candidates(record, each))
+            .map(|entry| matches!(entry.state, State::Stored(..)))
+            .collect();
+        if candidates.is_empty() {
+            return Vec::new();
+        }
+        // Without a digest to compare, the table must not get one meanwhile.
+        if !candidates.contains(&true) {
+            return all(&table, None);
+        }
+        drop(table);
+        // What cannot be read here cannot be stored either.
+        let digest = self.keys.digest(message.body()).ok();
+        all(&self.lock(), digest)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn note(&mut self, entry: Entry) {
+        self.forget_old(entry.noted);
+        if self.entries.len() >= ENTRIES_MAX {
+            self.entries.pop_front();
+        }
+        self.entries.push_back(entry);
+    }
+
+    fn forget_old(&mut self, now: Instant) {
+        let is_old = |entry: &Entry| now.saturating_duration_since(entry.noted) >= KEPT;
+        while self.entries.front().is_some_and(is_old) {
+            self.entries.pop_front();
+        }
+    }
+
+    fn place_of(&self, first: TransactionId, index: RecipientIndex) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.first == first && entry.index == index)
+    }
+
+    /// Entries of the same sender, recipient and size.
+    fn candidates<'a>(
+        &'a self,
+        record: &'a Record,
+        recipient: &'a Recipient,
+    ) -> impl Iterator<Item = &'a Entry> {
+        self.entries.iter().filter(|entry| {
+            entry.octets == record.octets
+                && entry.recipient == recipient.path.as_str()
+                && entry.sender == record.reverse_path.as_str()
+        })
+    }
+
+    /// Where one entry says that it was stored and another that this is open, it
+    /// is open: what is told as stored must be.
+    fn known(
+        &self,
+        record: &Record,
+        recipient: &Recipient,
+        digest: Option<Digest>,
+    ) -> Option<Known> {
+        let mut known = None;
+        for entry in self.candidates(record, recipient) {
+            match &entry.state {
+                State::Stored(id, its) if Some(*its) == digest => {
+                    known = Some(Known { first: entry.first, stored: Some(id.clone()) });
+                }
+                State::Stored(..) => {}
+                State::Open | State::StoredUnread(_) => {
+                    if entry.message_id == record.header.message_id {
+                        return Some(Known { first: entry.first, stored: None });
+                    }
+                }
+            }
+        }
+        known
+    }
+}
+
+impl Keys {
+    fn digest(&self, body: &Body) -> io::Result<Digest> {
+        let (mut one, mut other) = (self.0.build_hasher(), self.1.build_hasher());
+        let (mut reader, mut block) = (body.reader(), vec![0; BLOCK_OCTETS]);
+        loop {
+            let filled = fill(&mut reader, &mut block)?;
+            // Always whole blocks: a hasher may tell one write from two, and
+            // readers differ in how much they give at once.
+            let octets = block.get(..filled).unwrap_or_default();
+            one.write(octets);
+            other.write(octets);
+            if filled < block.len() {
+                return Ok((one.finish(), other.finish()));
+            }
+        }
+    }
+}
+
+/// Reads until the block is full or there is nothing more.
+fn fill(reader: &mut impl Read, block: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = block.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match reader.read(rest) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BLOCK_OCTETS, ENTRIES_MAX, Entry, KEPT, Keys, State, Table};
+    use crate::transaction::{RecipientIndex, TransactionId};
+    use postino_store::Body;
+    use std::time::{Duration, Instant};
+
+    fn entry(session: u32, noted: Instant) -> Entry {
+        Entry {
+            first: TransactionId { session, transaction: 1 },
+            index: RecipientIndex(0),
+            noted,
+            sender: String::new(),
+            recipient: "a@d".to_owned(),
+            octets: 1,
+            message_id: None,
+            state: State::Open,
+        }
+    }
+
+    #[test]
+    fn of_too_many_entries_the_oldest_go_and_each_after_a_day() {
+        let (mut table, start) = (Table::default(), Instant::now());
+        let has = |table: &Table, session| {
+            let id = TransactionId { session, transaction: 1 };
+            table.place_of(id, RecipientIndex(0)).is_some()
+        };
+        let (one_more, minute) = (u32::try_from(ENTRIES_MAX).unwrap(), Duration::from_secs(60));
+        for session in 0..=one_more {
+            table.note(entry(session, start + minute * session / one_more));
+        }
+        assert_eq!(table.entries.len(), ENTRIES_MAX);
+        assert!(!has(&table, 0) && has(&table, 1) && has(&table, one_more));
+        table.forget_old(start + KEPT);
+        assert_eq!(table.entries.len(), ENTRIES_MAX);
+        table.forget_old(start + KEPT + minute / 2);
+        assert!(!has(&table, one_more / 2) && has(&table, one_more / 2 + 1));
+        table.note(entry(7, start + KEPT + minute));
+        assert_eq!(table.entries.len(), 1);
+    }
+
+    #[test]
+    fn the_digest_is_that_of_every_octet() {
+        let keys = Keys::default();
+        let digest = |octets: &[u8]| keys.digest(&Body::in_memory(octets.to_vec())).unwrap();
+        for length in [0, 1, BLOCK_OCTETS - 1, BLOCK_OCTETS, BLOCK_OCTETS + 1, 3 * BLOCK_OCTETS] {
+            let body = vec![b'x'; length];
+            assert_eq!(digest(&body), digest(&body));
+            assert_ne!(digest(&body), digest(&[&*body, b"x"].concat()));
+            for at in [0, length / 2, length.saturating_sub(1)].into_iter().filter(|_| length > 0) {
+                let mut other = body.clone();
+                other[at] = b'y';
+                assert_ne!(digest(&body), digest(&other), "{length} octets, at {at}");
+            }
+        }
+        assert_ne!(digest(b"x"), Keys::default().digest(&Body::in_memory(b"x".to_vec())).unwrap());
+    }
+}
