@@ -49,6 +49,7 @@ const NEED_RESTART: &[&str] = &[
     "max-spool",
     "spool-dir",
     "min-free",
+    "single-instance",
     "socket-mode",
     "socket-owner",
     "socket-group",
@@ -269,6 +270,7 @@ impl Reader<'_> {
             memory: self.one("memory-budget", 64 << 20, memory_budget),
             spool_directory,
             spool_octets: self.one("max-spool", 1 << 30, size),
+            single_instance: self.switch("single-instance"),
             min_free: self.one("min-free", 2, percent),
             store_name: store_url.to_owned(),
             // How many files the spool may have, descriptors decide later.
@@ -355,7 +357,7 @@ impl Reader<'_> {
         }
         let options = stores::Options {
             hostname: hostname.to_owned(),
-            require_marker: self.one("require-marker", false, |text| Ok(text == "true")),
+            require_marker: self.switch("require-marker"),
             several_domains,
         };
         let mut store = None;
@@ -405,6 +407,10 @@ impl Reader<'_> {
 
     fn file_hint(&self) -> &'static str {
         if self.has_file { " in the config file nor as a flag" } else { "" }
+    }
+
+    fn switch(&mut self, name: &'static str) -> bool {
+        self.one(name, false, |text| Ok(text == "true"))
     }
 
     fn duration(&mut self, name: &'static str, default_s: u64) -> Duration {

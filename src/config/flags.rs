@@ -231,5 +231,7 @@ settings! {
     switches {
         /// only postino init may write the marker of a store
         require_marker;
+        /// several recipients' copies of a message are one file with several names
+        single_instance;
     }
 }

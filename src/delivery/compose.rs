@@ -22,6 +22,7 @@ pub(super) struct Uncomposed {
     pub(super) peer: Option<IpAddr>,
     pub(super) hostname: Arc<str>,
     pub(super) received: SystemTime,
+    pub(super) single_instance: bool,
 }
 
 /// Makes the deliveries with their places, one for each of the record's
@@ -37,10 +38,10 @@ pub(super) fn compose(
         offset_minutes: local_time::offset_minutes(uncomposed.received),
     };
     let date = received.rfc5322();
-    let trace = |recipient: &Recipient| {
+    let trace = |recipient: Option<&Recipient>| {
         let fields = TraceFields {
             reverse_path: &record.reverse_path,
-            recipient: &recipient.path,
+            recipient: recipient.map(|recipient| &recipient.path),
             sole_recipient: record.recipients.len() == 1,
             client_name: &uncomposed.client_name,
             peer: uncomposed.peer,
@@ -50,13 +51,19 @@ pub(super) fn compose(
         };
         fields.to_octets()
     };
-    let headers: Vec<Vec<u8>> = record.recipients.iter().map(trace).collect();
-    let message = Arc::new(Message::new(
+    let mut message = Message::new(
         received,
         record.reverse_path.as_str().to_owned(),
         uncomposed.bare_newlines,
         uncomposed.body,
-    ));
+    );
+    let is_shared = uncomposed.single_instance && record.recipients.len() > 1;
+    if is_shared {
+        message = message.with_common_header(trace(None));
+    }
+    let own_header = |recipient| if is_shared { Vec::new() } else { trace(Some(recipient)) };
+    let headers: Vec<Vec<u8>> = record.recipients.iter().map(own_header).collect();
+    let message = Arc::new(message);
     let wanted = record.answer_resends(&message);
     let mailboxes: Vec<&Mailbox> = record
         .recipients

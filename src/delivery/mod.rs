@@ -69,6 +69,9 @@ pub struct Limits {
     pub look_ups: usize,
     /// How long a locked mailbox is tried again.
     pub lock_wait: Duration,
+    /// Whether the copies of several recipients are to be alike, so that the store
+    /// can make one file of them.
+    pub single_instance: bool,
     /// Octets of memory for envelopes and bodies, over all sessions.
     pub memory: u64,
     /// Where large messages wait.
@@ -91,6 +94,7 @@ impl Default for Limits {
             workers: 16,
             look_ups: 16,
             lock_wait: Duration::from_secs(30),
+            single_instance: false,
             memory: 64 << 20,
             spool_directory: PathBuf::from("/var/tmp"),
             spool_octets: 1 << 30,
@@ -292,7 +296,15 @@ impl Pool {
             ReceivedBody::InMemory(octets) => Body::in_memory(octets),
             ReceivedBody::Spooled(octets) => Body::elsewhere(Spooled(spool), octets),
         };
-        let uncomposed = Uncomposed { body, bare_newlines, client_name, peer, hostname, received };
+        let uncomposed = Uncomposed {
+            body,
+            bare_newlines,
+            client_name,
+            peer,
+            hostname,
+            received,
+            single_instance: self.limits.single_instance,
+        };
         let transit = Arc::new(Transit::new(record, uncomposed));
         self.workers.submit(&transit);
         InProgress::new(transit, &self.workers)

@@ -131,7 +131,7 @@ impl Workers {
         uncomposed: Uncomposed,
     ) -> Vec<(usize, postino_store::Lane, Delivery)> {
         let record = &transit.record;
-        let copies = record.recipients.len() as u64;
+        let copies = if uncomposed.single_instance { 1 } else { record.recipients.len() as u64 };
         let composed = catch_unwind(AssertUnwindSafe(|| {
             if !self.room.admits(uncomposed.body.len(), copies) {
                 return Err(self.room.error());

@@ -19,13 +19,15 @@ const CLIENT_NAME_OCTETS_MAX: usize = 255;
 /// take for a comment, a quoted string or a separator.
 const SPECIALS: &str = "()\\\"<>;,";
 
-/// What the fields of one recipient's copy say.
+/// What the fields of one recipient's copy say, or those of a copy that several
+/// recipients share.
 #[derive(Clone, Copy, Debug)]
 pub struct TraceFields<'a> {
     /// MAIL's argument.
     pub reverse_path: &'a ReversePath,
-    /// RCPT's argument.
-    pub recipient: &'a ForwardPath,
+    /// RCPT's argument; none where recipients share the copy, which then has no
+    /// Delivered-To.
+    pub recipient: Option<&'a ForwardPath>,
     /// Whether the transaction has no other recipient: only then Received may
     /// name him (RFC 5321 section 7.2).
     pub sole_recipient: bool,
@@ -42,7 +44,7 @@ pub struct TraceFields<'a> {
 }
 
 impl TraceFields<'_> {
-    /// The three fields, each line ended by CRLF.
+    /// The fields, each line ended by CRLF.
     pub fn to_octets(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(512);
         self.write(&mut out);
@@ -51,8 +53,11 @@ impl TraceFields<'_> {
 
     fn write(&self, out: &mut Vec<u8>) {
         // Writing into a Vec cannot fail.
-        let _ = write!(out, "Return-Path: {}\r\nDelivered-To: ", self.reverse_path);
-        let _ = write!(out, "{}\r\nReceived: from {} ", self.recipient.as_str(), self.client());
+        let _ = write!(out, "Return-Path: {}\r\n", self.reverse_path);
+        if let Some(recipient) = self.recipient {
+            let _ = write!(out, "Delivered-To: {}\r\n", recipient.as_str());
+        }
+        let _ = write!(out, "Received: from {} ", self.client());
         let _ = match self.peer.map(|peer| peer.to_canonical()) {
             None => write!(out, "(local)"),
             Some(IpAddr::V4(address)) => write!(out, "([{address}])"),
@@ -60,8 +65,8 @@ impl TraceFields<'_> {
         };
         let _ = write!(out, "\r\n\tby {} with LMTP id {}", self.hostname, self.id);
         let _ = match self.recipient {
-            ForwardPath::Address(_) if self.sole_recipient => {
-                write!(out, "\r\n\tfor {}; {}\r\n", self.recipient, self.date)
+            Some(recipient @ ForwardPath::Address(_)) if self.sole_recipient => {
+                write!(out, "\r\n\tfor {recipient}; {}\r\n", self.date)
             }
             _ => write!(out, ";\r\n\t{}\r\n", self.date),
         };
@@ -90,11 +95,20 @@ mod tests {
     use crate::transaction::{ForwardPath, ReversePath, TransactionId};
 
     fn fields(client_name: &str, peer: Option<&str>, sole_recipient: bool) -> String {
-        let (reverse_path, _) = ReversePath::parse(b"<X@y.example>").unwrap();
         let (recipient, _) = ForwardPath::parse(b"<@r.example:Al+Ice@Example.org>").unwrap();
+        fields_of(Some(&recipient), client_name, peer, sole_recipient)
+    }
+
+    fn fields_of(
+        recipient: Option<&ForwardPath>,
+        client_name: &str,
+        peer: Option<&str>,
+        sole_recipient: bool,
+    ) -> String {
+        let (reverse_path, _) = ReversePath::parse(b"<X@y.example>").unwrap();
         let fields = TraceFields {
             reverse_path: &reverse_path,
-            recipient: &recipient,
+            recipient,
             sole_recipient,
             client_name,
             peer: peer.map(|peer| peer.parse().unwrap()),
@@ -123,6 +137,17 @@ mod tests {
         assert!(!fields.contains("for <"), "{fields}");
         assert!(fields.contains("from c ([IPv6:2001:db8::1])\r\n"), "{fields}");
         assert!(fields.contains("id 7f3a-2;\r\n\tTue, "), "{fields}");
+    }
+
+    #[test]
+    fn a_copy_that_recipients_share_names_none_of_them() {
+        assert_eq!(
+            fields_of(None, "c", None, false),
+            "Return-Path: <X@y.example>\r\n\
+             Received: from c (local)\r\n\
+             \tby mx.example.org with LMTP id 7f3a-2;\r\n\
+             \tTue, 24 Nov 2026 08:47:49 +0100\r\n"
+        );
     }
 
     #[test]

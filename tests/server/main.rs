@@ -11,5 +11,6 @@ mod client;
 mod ending;
 mod limits;
 mod pipelining;
+mod single_instance;
 mod slow_stores;
 mod unix_sockets;

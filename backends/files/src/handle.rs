@@ -96,6 +96,9 @@ pub struct Status {
     pub size: u64,
     /// The last reading or writing of its content, in seconds since 1970.
     pub used: i64,
+    /// Of a directory that gives its own group to what is made in it (setgid):
+    /// which.
+    pub gives_group: Option<u32>,
 }
 
 /// The room on a file system, as far as this process may use it.

@@ -250,6 +250,7 @@ fn status(at: &Dir, path: &Path, flags: AtFlags) -> Result<Status, Errno> {
         kind: kind(stat.stx_mode.into()),
         size: stat.stx_size,
         used: stat.stx_atime.tv_sec.max(stat.stx_mtime.tv_sec),
+        gives_group: gives_group(stat.stx_mode.into()).then_some(stat.stx_gid),
     })
 }
 
@@ -266,7 +267,12 @@ fn status_without_birth(at: &Dir, path: &Path, flags: AtFlags) -> Result<Status,
         kind: kind(stat.st_mode),
         size: stat.st_size as u64,
         used: (stat.st_atime as i64).max(stat.st_mtime as i64),
+        gives_group: gives_group(stat.st_mode).then_some(stat.st_gid),
     })
+}
+
+fn gives_group(mode: RawMode) -> bool {
+    kind(mode) == Kind::Directory && Mode::from_raw_mode(mode).contains(Mode::SGID)
 }
 
 fn kind(mode: RawMode) -> Kind {

@@ -14,6 +14,7 @@ mod known;
 mod mailbox;
 mod name;
 mod root;
+mod single_instance;
 mod write;
 
 pub use root::Opening;
@@ -21,16 +22,17 @@ pub use root::Opening;
 use known::Known;
 use mailbox::Directories;
 use name::Names;
-use postino_files::Files;
+use postino_files::{Dir, Files};
 use postino_store::{
-    Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName,
-    PathTemplate, Room,
+    Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName, Message,
+    PathTemplate, Prepared, Room,
 };
 use root::Root;
+use single_instance::Shared;
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
 };
 use write::Draft;
 
@@ -67,6 +69,8 @@ pub struct Maildir {
     root: Root,
     directories: Directories,
     names: Names,
+    /// Whether it was logged that copies cannot be links.
+    told_of_copies: AtomicBool,
 }
 
 impl Maildir {
@@ -78,6 +82,7 @@ impl Maildir {
             root: Root::new(&template, require_marker, file_mode, directory_mode),
             directories: Directories::new(directory_mode, Known::new()),
             names: Names::new(&hostname),
+            told_of_copies: AtomicBool::new(false),
             file_mode,
             template,
             files,
@@ -103,25 +108,30 @@ impl MailStore for Maildir {
         if delivery.is_withdrawn() {
             return Err(DeliveryError::Expired);
         }
-        let files = &*self.files;
-        let path = self.path(delivery.mailbox().name())?;
-        let root = self.root.open(files)?;
-        let mailbox = match delivery.mailbox().if_missing() {
-            IfMissing::Create => self.directories.open_or_make(files, &root, &path)?,
-            IfMissing::Refuse => match self.directories.open(files, &root, &path)? {
-                Some(mailbox) => mailbox,
-                None => return Err(self.root.no_such_mailbox(files, &root, &path)),
-            },
-        };
-
+        let root = self.root.open(&*self.files)?;
+        let mailbox = self.mailbox(&root, delivery.mailbox())?;
         let name = self.names.next()?;
-        let draft = Draft::create(files, &mailbox.tmp, &name, self.file_mode)?; // removed on drop
-        let written = draft.write(delivery)?;
+        if let Some(shared) = delivery.prepared().get::<Shared>()
+            && let Some(published) = self.link(shared, delivery, &mailbox, &name)?
+        {
+            published.sync()?;
+            return Ok(name.id());
+        }
+        let draft = Draft::create(&self.files, &mailbox.tmp, &name, self.file_mode)?; // removed on drop
+        let written = draft.write(delivery.header(), delivery.message())?;
         let synced = written.sync()?; // a failure is final
         delivery.begin_commit()?; // refused where the client already has a 4yz
-        let published = synced.publish(&mailbox.new)?; // never overwrites; removed on drop
+        let published = synced.publish(&mailbox.new, &name)?; // never overwrites; removed on drop
         published.sync()?; // new/ itself: from here 250 is true
         Ok(name.id())
+    }
+
+    fn prepare(
+        &self,
+        message: &Message,
+        mailboxes: &[&Mailbox],
+    ) -> Result<Prepared, DeliveryError> {
+        Ok(self.share(message, mailboxes).map_or_else(Prepared::nothing, Prepared::new))
     }
 
     fn lane(&self, mailbox: &Mailbox) -> Lane {
@@ -201,6 +211,19 @@ impl MailStore for Maildir {
 }
 
 impl Maildir {
+    /// The mailbox's directories, made at need.
+    fn mailbox(&self, root: &Dir, mailbox: &Mailbox) -> Result<mailbox::Mailbox, DeliveryError> {
+        let files = &*self.files;
+        let path = self.path(mailbox.name())?;
+        match mailbox.if_missing() {
+            IfMissing::Create => self.directories.open_or_make(files, root, &path),
+            IfMissing::Refuse => match self.directories.open(files, root, &path)? {
+                Some(mailbox) => Ok(mailbox),
+                None => Err(self.root.no_such_mailbox(files, root, &path)),
+            },
+        }
+    }
+
     /// Cleans a mailbox's `tmp` where that is due, for whoever's deliveries have
     /// their answers. No failure of it is anybody's.
     fn clean(&self, path: &Path) {

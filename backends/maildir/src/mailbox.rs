@@ -9,7 +9,7 @@
 use crate::known::Known;
 use postino_files::{Dir, Files};
 use postino_store::DeliveryError;
-use std::{io, path::Path};
+use std::{io, path::Path, sync::Arc};
 
 pub(crate) const TMP: &str = "tmp";
 const NEW: &str = "new";
@@ -17,8 +17,14 @@ const CUR: &str = "cur";
 
 /// The directories that a delivery needs.
 pub(crate) struct Mailbox {
-    pub(crate) tmp: Dir,
-    pub(crate) new: Dir,
+    pub(crate) tmp: Arc<Dir>,
+    pub(crate) new: Arc<Dir>,
+}
+
+impl Mailbox {
+    fn of(tmp: Dir, new: Dir) -> Self {
+        Self { tmp: Arc::new(tmp), new: Arc::new(new) }
+    }
 }
 
 /// Opens and makes mailboxes.
@@ -80,7 +86,7 @@ impl Directories {
             .stat_dir(&new)
             .map_err(|cause| DeliveryError::io("look at the directory", new.path(), cause))?;
         let durable = self.known.is_durable(path, status.identity);
-        Ok(durable.then_some(Mailbox { tmp, new }))
+        Ok(durable.then(|| Mailbox::of(tmp, new)))
     }
 
     /// The long way: one component after the other, made at need, then synced
@@ -115,7 +121,7 @@ impl Directories {
             .stat_dir(&new)
             .map_err(|cause| DeliveryError::io("look at the directory", new.path(), cause))?;
         self.known.note_durable(path, status.identity);
-        Ok(Mailbox { tmp, new })
+        Ok(Mailbox::of(tmp, new))
     }
 
     /// Also says whether it was made here.

@@ -1,16 +1,17 @@
 //! From a draft in `tmp` to a message in `new`, one type a step.
 //!
 //! Lives here: the four steps, in the only order that compiles: a file that is
-//! not synced has no `publish`.
+//! not synced has no `publish` and no `link`.
 //! May not: leave anything behind: each type removes its file when dropped, and
 //! only [`Published::sync`] lets the message stay.
 
 use crate::name::{Name, Sizes};
 use postino_files::{Dir, File, Files};
-use postino_store::{Delivery, DeliveryError, LineEnds};
+use postino_store::{DeliveryError, LineEnds, Message};
 use std::{
     io::{self, BufRead},
-    path::{Path, PathBuf},
+    path::PathBuf,
+    sync::Arc,
 };
 
 /// What is gathered before it is written: a smaller message is one write, and no
@@ -18,56 +19,62 @@ use std::{
 const BUFFER_OCTETS: usize = 64 * 1024;
 
 /// A name that is to go when this is dropped.
-struct Entry<'a> {
-    files: &'a dyn Files,
-    dir: &'a Dir,
+struct Entry {
+    files: Arc<dyn Files>,
+    dir: Arc<Dir>,
     name: PathBuf,
     keep: bool,
 }
 
-impl Entry<'_> {
+impl Entry {
     fn path(&self) -> PathBuf {
         self.dir.path().join(&self.name)
     }
+
+    /// The call that was to give the name failed. A network's file system may have
+    /// given it all the same, so it goes; but one that was there before is not ours.
+    fn after_failure(&mut self, cause: &io::Error) {
+        self.keep = cause.kind() == io::ErrorKind::AlreadyExists;
+    }
 }
 
-impl Drop for Entry<'_> {
+impl Drop for Entry {
     fn drop(&mut self) {
         if !self.keep {
             // Nobody can be told; what stays in tmp goes after 36 hours.
-            let _ = self.files.unlink(self.dir, &self.name);
+            let _ = self.files.unlink(&self.dir, &self.name);
         }
     }
 }
 
 /// An empty file in `tmp`.
-pub(crate) struct Draft<'a> {
-    entry: Entry<'a>,
+pub(crate) struct Draft {
+    entry: Entry,
     file: File,
-    name: &'a Name,
 }
 
-impl<'a> Draft<'a> {
+impl Draft {
     pub(crate) fn create(
-        files: &'a dyn Files,
-        tmp: &'a Dir,
-        name: &'a Name,
+        files: &Arc<dyn Files>,
+        tmp: &Arc<Dir>,
+        name: &Name,
         mode: u32,
     ) -> Result<Self, DeliveryError> {
         let in_tmp = name.in_tmp();
         let file = files.create(tmp, &in_tmp, mode).map_err(|cause| {
             DeliveryError::io("create the file", tmp.path().join(&in_tmp), cause)
         })?;
-        Ok(Self { entry: Entry { files, dir: tmp, name: in_tmp, keep: false }, file, name })
+        let entry =
+            Entry { files: Arc::clone(files), dir: Arc::clone(tmp), name: in_tmp, keep: false };
+        Ok(Self { entry, file })
     }
 
-    /// Writes the recipient's own header lines and the message. Lines end with
-    /// LF; where bare CRs or LFs stand in the message, all stays as it came.
-    pub(crate) fn write(self, delivery: &Delivery) -> Result<Written<'a>, DeliveryError> {
-        let message = delivery.message();
-        let octets = delivery.header().len() as u64 + message.body().len();
+    /// Writes the header lines and the message. Lines end with LF; where bare CRs
+    /// or LFs stand in the message, all stays as it came.
+    pub(crate) fn write(self, header: &[u8], message: &Message) -> Result<Written, DeliveryError> {
+        let octets = header.len() as u64 + message.body().len();
         let mut output = Output {
-            files: self.entry.files,
+            files: &*self.entry.files,
             file: &self.file,
             buffer: Vec::with_capacity(
                 usize::try_from(octets)
@@ -79,7 +86,7 @@ impl<'a> Draft<'a> {
             sizes: Sizes::default(),
             last_octet: 0,
         };
-        output.take(delivery.header())?;
+        output.take(header)?;
         let mut reader = message.body().reader();
         loop {
             let octets = match reader.fill_buf() {
@@ -152,60 +159,112 @@ impl Output<'_> {
 }
 
 /// A whole message in `tmp`, perhaps in the page cache alone.
-pub(crate) struct Written<'a> {
-    draft: Draft<'a>,
+pub(crate) struct Written {
+    draft: Draft,
     sizes: Sizes,
 }
 
-impl<'a> Written<'a> {
-    pub(crate) fn sync(self) -> Result<Synced<'a>, DeliveryError> {
+impl Written {
+    pub(crate) fn sync(self) -> Result<Synced, DeliveryError> {
         let Self { draft, sizes } = self;
         draft
             .entry
             .files
             .sync_file(&draft.file)
             .map_err(|cause| DeliveryError::io("sync the file", draft.file.path(), cause))?;
-        Ok(Synced { entry: draft.entry, new_name: draft.name.in_new(sizes) })
+        Ok(Synced { entry: draft.entry, sizes })
     }
 }
 
 /// A message in `tmp` whose content is on stable storage.
-pub(crate) struct Synced<'a> {
-    entry: Entry<'a>,
-    new_name: PathBuf,
+pub(crate) struct Synced {
+    entry: Entry,
+    sizes: Sizes,
 }
 
-impl<'a> Synced<'a> {
+impl Synced {
     /// Makes the message visible.
-    pub(crate) fn publish(mut self, new: &'a Dir) -> Result<Published<'a>, DeliveryError> {
-        let files = self.entry.files;
-        let mut published = Entry { files, dir: new, name: self.new_name, keep: false };
-        match files.rename(self.entry.dir, &self.entry.name, new, &published.name) {
+    pub(crate) fn publish(
+        mut self,
+        new: &Arc<Dir>,
+        name: &Name,
+    ) -> Result<Published, DeliveryError> {
+        let mut published = self.in_new(new, name);
+        let Entry { files, dir, name, .. } = &self.entry;
+        match files.rename(dir, name, new, &published.name) {
             Ok(()) => {
                 self.entry.keep = true;
                 Ok(Published(published))
             }
             Err(cause) => {
-                // A network's file system may have renamed it all the same, so
-                // both names go; but one that was there before is not ours.
-                published.keep = cause.kind() == io::ErrorKind::AlreadyExists;
+                published.after_failure(&cause);
                 Err(DeliveryError::io("rename the file into", published.path(), cause))
             }
         }
     }
+
+    /// Makes the message visible in one mailbox; it can be linked into others
+    /// too, and keeps its name in `tmp` until this is dropped. The inner error is
+    /// that of a file that can have no name there.
+    pub(crate) fn link(
+        &self,
+        new: &Arc<Dir>,
+        name: &Name,
+    ) -> Result<Result<Published, io::Error>, DeliveryError> {
+        let mut published = self.in_new(new, name);
+        let Entry { files, dir, name, .. } = &self.entry;
+        match files.link(dir, name, new, &published.name) {
+            Ok(()) => Ok(Ok(Published(published))),
+            Err(cause) if no_link_is_possible(&cause) => {
+                published.keep = true;
+                Ok(Err(cause))
+            }
+            Err(cause) => {
+                published.after_failure(&cause);
+                Err(DeliveryError::io("link the file to", published.path(), cause))
+            }
+        }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.entry.path()
+    }
+
+    fn in_new(&self, new: &Arc<Dir>, name: &Name) -> Entry {
+        Entry {
+            files: Arc::clone(&self.entry.files),
+            dir: Arc::clone(new),
+            name: name.in_new(self.sizes),
+            keep: false,
+        }
+    }
+}
+
+/// Whether a link failed for what it was asked, and not by accident: another file
+/// system (or project), too many links, none at all, or the file is gone, with the
+/// mailbox that it lies in.
+fn no_link_is_possible(cause: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        cause.kind(),
+        Kind::CrossesDevices
+            | Kind::TooManyLinks
+            | Kind::PermissionDenied
+            | Kind::Unsupported
+            | Kind::NotFound
+    )
 }
 
 /// A message in `new`, whose name may not be on stable storage.
-pub(crate) struct Published<'a>(Entry<'a>);
+pub(crate) struct Published(Entry);
 
-impl Published<'_> {
+impl Published {
     /// Makes it stay.
     pub(crate) fn sync(mut self) -> Result<(), DeliveryError> {
-        let path: &Path = self.0.dir.path();
         self.0
             .files
-            .sync_dir(self.0.dir)
-            .map_err(|cause| DeliveryError::io("sync the directory", path, cause))?;
+            .sync_dir(&self.0.dir)
+            .map_err(|cause| DeliveryError::io("sync the directory", self.0.dir.path(), cause))?;
         self.0.keep = true;
         Ok(())
     }

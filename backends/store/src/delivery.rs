@@ -144,7 +144,8 @@ pub struct Delivery {
 impl Delivery {
     /// A delivery of `message` to `mailbox`. `recipient` is the forward-path
     /// as given, without brackets; `header` are the lines to put before the
-    /// message, each ended by CRLF.
+    /// message, each ended by CRLF. Where the message has a
+    /// [common header](Message::common_header), that stands in their place.
     pub fn new(
         message: Arc<Message>,
         mailbox: Mailbox,
@@ -188,10 +189,10 @@ impl Delivery {
         &self.recipient
     }
 
-    /// This recipient's own header lines, before the message's: each ends with
-    /// CRLF, as the message's own do on the wire.
+    /// The header lines of this recipient's copy, before the message's: each ends
+    /// with CRLF, as the message's own do on the wire.
     pub fn header(&self) -> &[u8] {
-        &self.header
+        self.message.common_header().unwrap_or(&self.header)
     }
 
     /// What the recipients of this message share.

@@ -20,13 +20,28 @@ pub struct Message {
     /// Whether a CR or LF stands in it that is not part of a CRLF. Only where
     /// none does can a store that ends lines with LF give back what came.
     pub bare_newlines: bool,
+    common_header: Option<Vec<u8>>,
     body: Body,
 }
 
 impl Message {
     /// A message of this body.
     pub fn new(received: Timestamp, reverse_path: String, bare_newlines: bool, body: Body) -> Self {
-        Self { received, reverse_path, bare_newlines, body }
+        Self { received, reverse_path, bare_newlines, common_header: None, body }
+    }
+
+    /// Gives it header lines that are the same for every recipient, each ended by
+    /// CRLF.
+    #[must_use]
+    pub fn with_common_header(mut self, header: Vec<u8>) -> Self {
+        self.common_header = Some(header);
+        self
+    }
+
+    /// The header lines where they are the same for every recipient, so that a
+    /// store may make one file of all copies; none where each has its own.
+    pub fn common_header(&self) -> Option<&[u8]> {
+        self.common_header.as_deref()
     }
 
     /// Header and text as they came, line ends as on the wire.

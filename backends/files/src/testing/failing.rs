@@ -28,6 +28,14 @@ pub enum Fault {
     Interrupted,
     /// A write takes only half of what it is given; other calls go well.
     ShortWrite,
+    /// EXDEV.
+    OtherDevice,
+    /// EMLINK.
+    TooManyLinks,
+    /// EPERM.
+    NotPermitted,
+    /// EOPNOTSUPP.
+    NotSupported,
 }
 
 impl Fault {
@@ -39,6 +47,10 @@ impl Fault {
             Self::TooManyFiles => Errno::MFILE,
             Self::Interrupted => Errno::INTR,
             Self::ShortWrite => return None,
+            Self::OtherDevice => Errno::XDEV,
+            Self::TooManyLinks => Errno::MLINK,
+            Self::NotPermitted => Errno::PERM,
+            Self::NotSupported => Errno::OPNOTSUPP,
         };
         Some(errno.into())
     }
