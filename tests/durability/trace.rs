@@ -4,7 +4,7 @@
 //! the paths that calls name.
 //! May not: know what a delivery is.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// One system call that returned.
 #[derive(Clone, Debug)]
@@ -50,7 +50,11 @@ impl Call {
     /// A path behind the directory it is relative to.
     fn path_at(&self, index: usize) -> Option<PathBuf> {
         let path = self.path(index + 1)?;
-        if path.is_absolute() { Some(path) } else { Some(self.descriptor_path(index)?.join(path)) }
+        let start = if path.is_absolute() { PathBuf::new() } else { self.descriptor_path(index)? };
+        Some(path.components().fold(start, |path, component| match component {
+            Component::ParentDir => parent(&path),
+            component => path.join(component),
+        }))
     }
 
     /// What a call of the mkdir family made.

@@ -6,7 +6,7 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 /// An open directory; closed when dropped.
@@ -25,6 +25,19 @@ impl Dir {
     /// The path it was opened by.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The path to call something by that is found from here: below, or beside by
+    /// `..` in front.
+    pub fn path_to(&self, name: &Path) -> PathBuf {
+        let mut path = self.path.clone();
+        for component in name.components() {
+            match component {
+                Component::ParentDir => drop(path.pop()),
+                component => path.push(component),
+            }
+        }
+        path
     }
 }
 

@@ -8,8 +8,10 @@
 
 use crate::{Dir, File, Files, Identity, Kind, Space, Status};
 use rustix::{
-    fd::OwnedFd,
-    fs::{self, AtFlags, FileType, Mode, OFlags, RawMode, RenameFlags, ResolveFlags, StatxFlags},
+    fd::{AsFd, OwnedFd},
+    fs::{
+        self, AtFlags, CWD, FileType, Mode, OFlags, RawMode, RenameFlags, ResolveFlags, StatxFlags,
+    },
     io::{Errno, retry_on_intr},
 };
 use std::{
@@ -62,12 +64,37 @@ impl Kernel {
         }
         open_each(at, path)
     }
+
+    /// Creates a file in another directory than the open one.
+    fn create_beside(&self, at: &Dir, path: &Path, mode: Mode) -> Result<OwnedFd, Errno> {
+        let flags = NEW | OFlags::WRONLY;
+        if !self.without_openat2.load(Ordering::Relaxed) {
+            match fs::openat2(at, path, flags, mode, ResolveFlags::NO_SYMLINKS) {
+                Err(Errno::NOSYS) => self.without_openat2.store(true, Ordering::Relaxed),
+                // A seccomp filter, or what openat will say too.
+                Err(Errno::PERM) => {}
+                created => return created,
+            }
+        }
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Errno::NOENT);
+        };
+        fs::openat(open_each(at, parent)?, name, flags, mode)
+    }
 }
 
 impl Files for Kernel {
     fn open_root(&self, path: &Path) -> io::Result<Dir> {
         let opened = retry_on_intr(|| fs::open(path, DIRECTORY, Mode::empty()))?;
         Ok(Dir::new(opened, path.to_owned()))
+    }
+
+    fn open_path(&self, path: &Path) -> io::Result<Dir> {
+        if self.without_openat2.load(Ordering::Relaxed) {
+            return Err(Errno::NOSYS.into());
+        }
+        let open = || fs::openat2(CWD, path, DIRECTORY, Mode::empty(), ResolveFlags::NO_SYMLINKS);
+        Ok(Dir::new(retry_on_intr(open)?, path.to_owned()))
     }
 
     fn open_dir(&self, at: &Dir, path: &Path) -> io::Result<Dir> {
@@ -87,14 +114,18 @@ impl Files for Kernel {
 
     fn create(&self, at: &Dir, name: &Path, mode: u32) -> io::Result<File> {
         let mode_bits = Mode::from_raw_mode(mode);
-        let created = fs::openat(at, name, NEW | OFlags::WRONLY, mode_bits)?;
+        let created = if name.components().nth(1).is_some() {
+            self.create_beside(at, name, mode_bits)?
+        } else {
+            fs::openat(at, name, NEW | OFlags::WRONLY, mode_bits)?
+        };
         if mode & SHARED_BITS != 0
             && let Err(error) = fs::fchmod(&created, mode_bits)
         {
             let _ = self.unlink(at, name);
             return Err(error.into());
         }
-        Ok(File::new(created, at.path().join(name)))
+        Ok(File::new(created, at.path_to(name)))
     }
 
     fn create_unnamed(&self, at: &Dir) -> io::Result<File> {
@@ -153,6 +184,10 @@ impl Files for Kernel {
 
     fn stat(&self, at: &Dir, name: &Path) -> io::Result<Status> {
         Ok(status(at, name, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    fn stat_path(&self, path: &Path) -> io::Result<Status> {
+        Ok(status(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     fn stat_dir(&self, dir: &Dir) -> io::Result<Status> {
@@ -233,7 +268,8 @@ fn open_each(at: &Dir, path: &Path) -> Result<OwnedFd, Errno> {
     opened.ok_or(Errno::NOENT)
 }
 
-fn status(at: &Dir, path: &Path, flags: AtFlags) -> Result<Status, Errno> {
+fn status(at: impl AsFd, path: &Path, flags: AtFlags) -> Result<Status, Errno> {
+    let at = at.as_fd();
     let mask = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
     let stat = match retry_on_intr(|| fs::statx(at, path, flags, mask)) {
         // Linux before 4.11, or a seccomp filter.
@@ -260,7 +296,8 @@ fn status(at: &Dir, path: &Path, flags: AtFlags) -> Result<Status, Errno> {
     clippy::cast_lossless,
     reason = "the fields' types differ between architectures; device, inode and size are never negative"
 )]
-fn status_without_birth(at: &Dir, path: &Path, flags: AtFlags) -> Result<Status, Errno> {
+fn status_without_birth(at: impl AsFd, path: &Path, flags: AtFlags) -> Result<Status, Errno> {
+    let at = at.as_fd();
     let stat = retry_on_intr(|| fs::statat(at, path, flags))?;
     Ok(Status {
         identity: Identity { device: stat.st_dev as u64, inode: stat.st_ino as u64, born: None },
@@ -340,6 +377,49 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
         assert!(kernel.open(&root, path("dangling")).is_err());
         assert_eq!(kernel.stat(&root, path("link")).unwrap().kind, Kind::Other);
+    }
+
+    #[test]
+    fn a_file_is_created_and_renamed_from_beside_a_directory_and_through_no_link() {
+        let (directory, kernel, root) = root();
+        let without_openat2 = Kernel::new();
+        without_openat2.without_openat2.store(true, Ordering::Relaxed);
+        for name in ["new", "tmp"] {
+            fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        symlink("tmp", directory.path().join("link")).unwrap();
+        symlink("nowhere", directory.path().join("tmp/dangling")).unwrap();
+        let new = kernel.open_dir(&root, path("new")).unwrap();
+        for (kernel, name) in [(&kernel, "a"), (&without_openat2, "b")] {
+            let draft = path("../tmp").join(name);
+            let created = kernel.create(&new, &draft, 0o640).unwrap();
+            assert_eq!(created.path(), directory.path().join("tmp").join(name));
+            kernel.rename(&new, &draft, &new, path(name)).unwrap();
+            let mode = fs::metadata(directory.path().join("new").join(name)).unwrap();
+            assert_eq!(mode.permissions().mode() & 0o7777, 0o640);
+            for refused in ["../link/c", "../tmp/dangling", "../nowhere/c", "../tmp"] {
+                assert!(kernel.create(&new, path(refused), 0o600).is_err(), "{refused}");
+            }
+        }
+        assert_eq!(fs::read_dir(directory.path().join("tmp")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_path_is_opened_without_any_link_and_looked_at_through_all_but_the_last() {
+        let (directory, kernel, root) = root();
+        fs::create_dir_all(directory.path().join("real/inner")).unwrap();
+        symlink("real", directory.path().join("link")).unwrap();
+        let at = |text: &str| directory.path().join(text);
+        let inner = kernel.stat(&root, path("real")).unwrap();
+        assert_eq!(kernel.stat_path(&at("real")).unwrap(), inner);
+        assert_eq!(kernel.stat_path(&at("link/.")).unwrap(), inner);
+        assert_eq!(kernel.stat_path(&at("link")).unwrap().kind, Kind::Other);
+        match kernel.open_path(&at("real/inner")) {
+            Ok(dir) => assert_eq!(dir.path(), at("real/inner")),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::Unsupported),
+        }
+        assert!(kernel.open_path(&at("link")).is_err());
+        assert!(kernel.open_path(&at("link/inner")).is_err());
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //! the Nth call and that record their order.
 //! May not: know a message, a mailbox or a store's layout.
 //! Holds: every descriptor is close-on-exec; below a root no symbolic link is
-//! followed; nothing that exists is overwritten; no sync is ever tried twice.
+//! followed to what is opened or made; nothing that exists is overwritten; no sync
+//! is ever tried twice.
 //!
 //! A store takes an `Arc<dyn Files>`, so that a test can fail any call and see
 //! their order:
@@ -40,14 +41,27 @@ pub use kernel::Kernel;
 use std::{ffi::OsString, io, path::Path};
 
 /// The calls. Each is one step on the disk, is relative to an open directory
-/// (but [`Files::open_root`]), and may fail with any errno.
+/// (but [`Files::open_root`], [`Files::open_path`] and [`Files::stat_path`]), and
+/// may fail with any errno.
 ///
 /// `name` is one path component; where a method takes a `path`, it is one or
 /// more components, none of which may be a symbolic link, `.` or `..`.
+///
+/// A file beside a directory, `../tmp/draft`, is a `name` too to
+/// [`Files::create`], which follows no symbolic link on the way to it, and then to
+/// what undoes or completes it: [`Files::unlink`], and [`Files::rename`] and
+/// [`Files::link`] as what they begin from. These three look for it again: whoever
+/// may write to the directories can have put something else under the name. What
+/// they make is always in an open directory.
 pub trait Files: Send + Sync {
     /// Opens a store's root by its path, through symbolic links: where the root
     /// lies is the administrator's choice.
     fn open_root(&self, path: &Path) -> io::Result<Dir>;
+
+    /// Opens a directory by a path without any symbolic link in it, which may begin
+    /// at the file system's root; an error where there is one, or where the kernel
+    /// cannot look for it in one call.
+    fn open_path(&self, path: &Path) -> io::Result<Dir>;
 
     /// Opens the directory at `path`. A symbolic link on the way is ELOOP or
     /// ENOTDIR, anything else that is no directory is ENOTDIR.
@@ -100,6 +114,10 @@ pub trait Files: Send + Sync {
 
     /// What lies under this name; a symbolic link itself, not its target.
     fn stat(&self, at: &Dir, name: &Path) -> io::Result<Status>;
+
+    /// What lies at a path, which may begin at the file system's root; symbolic
+    /// links are followed, but not one at its end.
+    fn stat_path(&self, path: &Path) -> io::Result<Status>;
 
     /// What an open directory is.
     fn stat_dir(&self, dir: &Dir) -> io::Result<Status>;

@@ -20,7 +20,7 @@ const DRAFT: &str = ".postino.new";
 /// Names that [`is_new`] looks at: more of ours than this are not to be expected.
 const NAMES_LOOKED_AT: usize = 1_000;
 
-/// Whether the marker is there. One call, made for each delivery.
+/// Whether the marker is there.
 pub fn is_present(files: &dyn Files, root: &Dir) -> io::Result<bool> {
     match files.stat(root, Path::new(NAME)) {
         Ok(status) if status.kind == Kind::File => Ok(true),
@@ -28,6 +28,12 @@ pub fn is_present(files: &dyn Files, root: &Dir) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Whether the marker is there, by the root's path alone: one call, made for each
+/// delivery.
+pub fn is_present_at(files: &dyn Files, root: &Path) -> io::Result<bool> {
+    Ok(files.stat_path(&root.join(NAME))?.kind == Kind::File)
 }
 
 /// Whether the root holds nothing yet: `lost+found` apart, and files of ours,

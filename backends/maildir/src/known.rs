@@ -32,12 +32,12 @@ impl Known {
         Self(Mutex::default())
     }
 
-    /// Whether the mailbox with this `new` is durable from the root down.
-    pub(crate) fn is_durable(&self, path: &Path, new: Identity) -> bool {
-        self.mailboxes().get(path).is_some_and(|mailbox| mailbox.new == new)
+    /// The `new` of a mailbox that is durable from the root down.
+    pub(crate) fn durable(&self, path: &Path) -> Option<Identity> {
+        self.mailboxes().get(path).map(|mailbox| mailbox.new)
     }
 
-    /// Notes that it is.
+    /// Notes that it is durable.
     pub(crate) fn note_durable(&self, path: &Path, new: Identity) {
         let mut mailboxes = self.mailboxes();
         if let Some(mailbox) = mailboxes.get_mut(path) {
@@ -50,6 +50,11 @@ impl Known {
             mailboxes.remove(&any);
         }
         mailboxes.insert(path.to_owned(), Mailbox { new, cleaned: None });
+    }
+
+    /// Knows nothing of it any more.
+    pub(crate) fn forget(&self, path: &Path) {
+        self.mailboxes().remove(path);
     }
 
     /// Whether the mailbox's `tmp` is to be cleaned; says so once a day.
@@ -80,9 +85,11 @@ mod tests {
         let old = Identity { device: 1, inode: 2, born: Some((1, 0)) };
         let new = Identity { born: Some((2, 0)), ..old };
         known.note_durable(Path::new("alice"), old);
-        assert!(known.is_durable(Path::new("alice"), old));
-        assert!(!known.is_durable(Path::new("alice"), new));
-        assert!(!known.is_durable(Path::new("bob"), old));
+        assert_eq!(known.durable(Path::new("alice")), Some(old));
+        assert_ne!(known.durable(Path::new("alice")), Some(new));
+        assert_eq!(known.durable(Path::new("bob")), None);
+        known.forget(Path::new("alice"));
+        assert_eq!(known.durable(Path::new("alice")), None);
         for n in 0..2 * MAILBOXES_MAX {
             known.note_durable(Path::new(&n.to_string()), old);
         }

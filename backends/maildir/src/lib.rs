@@ -21,7 +21,7 @@ pub use root::Opening;
 
 use known::Known;
 use mailbox::Directories;
-use name::Names;
+use name::{Name, Names};
 use postino_files::{Dir, Files};
 use postino_store::{
     Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName, Message,
@@ -108,20 +108,18 @@ impl MailStore for Maildir {
         if delivery.is_withdrawn() {
             return Err(DeliveryError::Expired);
         }
-        let root = self.root.open(&*self.files)?;
-        let mailbox = self.mailbox(&root, delivery.mailbox())?;
         let name = self.names.next()?;
         if let Some(shared) = delivery.prepared().get::<Shared>()
-            && let Some(published) = self.link(shared, delivery, &mailbox, &name)?
+            && let Some(published) = self.link(shared, delivery, &name)?
         {
             published.sync()?;
             return Ok(name.id());
         }
-        let draft = Draft::create(&self.files, &mailbox.tmp, &name, self.file_mode)?; // removed on drop
+        let draft = self.draft(delivery.mailbox(), &name)?; // removed on drop
         let written = draft.write(delivery.header(), delivery.message())?;
         let synced = written.sync()?; // a failure is final
         delivery.begin_commit()?; // refused where the client already has a 4yz
-        let published = synced.publish(&mailbox.new, &name)?; // never overwrites; removed on drop
+        let published = synced.publish(&name)?; // never overwrites; removed on drop
         published.sync()?; // new/ itself: from here 250 is true
         Ok(name.id())
     }
@@ -153,6 +151,10 @@ impl MailStore for Maildir {
     fn admit(&self, mailbox: &Mailbox, _size: Option<u64>) -> Result<(), DeliveryError> {
         let files = &*self.files;
         let path = self.path(mailbox.name())?;
+        if self.root.is_right(files) && self.directories.is_as_known(files, self.root.path(), &path)
+        {
+            return Ok(());
+        }
         let root = self.root.open(files)?;
         match (files.open_dir(&root, &path), mailbox.if_missing()) {
             (Ok(_), _) => Ok(()),
@@ -211,16 +213,36 @@ impl MailStore for Maildir {
 }
 
 impl Maildir {
-    /// The mailbox's directories, made at need.
-    fn mailbox(&self, root: &Dir, mailbox: &Mailbox) -> Result<mailbox::Mailbox, DeliveryError> {
+    /// The mailbox's `new`, durable, made at need.
+    fn mailbox(&self, mailbox: &Mailbox) -> Result<Dir, DeliveryError> {
         let files = &*self.files;
         let path = self.path(mailbox.name())?;
+        if self.root.is_plain()
+            && self.root.is_right(files)
+            && let Some(new) = self.directories.open_known(files, self.root.path(), &path)
+        {
+            return Ok(new);
+        }
+        let root = self.root.open(files)?;
         match mailbox.if_missing() {
-            IfMissing::Create => self.directories.open_or_make(files, root, &path),
-            IfMissing::Refuse => match self.directories.open(files, root, &path)? {
-                Some(mailbox) => Ok(mailbox),
-                None => Err(self.root.no_such_mailbox(files, root, &path)),
+            IfMissing::Create => self.directories.open_or_make(files, &root, &path),
+            IfMissing::Refuse => match self.directories.open(files, &root, &path)? {
+                Some(new) => Ok(new),
+                None => Err(self.root.no_such_mailbox(files, &root, &path)),
             },
+        }
+    }
+
+    /// An empty file in the mailbox's `tmp`.
+    fn draft(&self, mailbox: &Mailbox, name: &Name) -> Result<Draft, DeliveryError> {
+        let create = || Draft::create(&self.files, self.mailbox(mailbox)?, name, self.file_mode);
+        match create() {
+            // The mailbox is as it was, but for its tmp.
+            Err(DeliveryError::Io(failure)) if failure.cause.kind() == io::ErrorKind::NotFound => {
+                self.directories.known.forget(&self.path(mailbox.name())?);
+                create()
+            }
+            created => created,
         }
     }
 

@@ -1,31 +1,20 @@
 //! A mailbox's directories: opened, made at need, and durable before any use.
 //!
-//! Lives here: the way from the root down to `tmp` and `new`.
+//! Lives here: the way from the root down to `new`, and `tmp` beside it.
 //! May not: make the root; follow a symbolic link.
 //! Holds: the first delivery to a mailbox in this process syncs every directory
 //! from the mailbox up to the root, even where all are there: who made them may
 //! be about to sync them, or may have been killed before.
+//! No directory stays open from one delivery to the next.
 
 use crate::known::Known;
 use postino_files::{Dir, Files};
 use postino_store::DeliveryError;
-use std::{io, path::Path, sync::Arc};
+use std::{io, path::Path};
 
 pub(crate) const TMP: &str = "tmp";
 const NEW: &str = "new";
 const CUR: &str = "cur";
-
-/// The directories that a delivery needs.
-pub(crate) struct Mailbox {
-    pub(crate) tmp: Arc<Dir>,
-    pub(crate) new: Arc<Dir>,
-}
-
-impl Mailbox {
-    fn of(tmp: Dir, new: Dir) -> Self {
-        Self { tmp: Arc::new(tmp), new: Arc::new(new) }
-    }
-}
 
 /// Opens and makes mailboxes.
 pub(crate) struct Directories {
@@ -38,16 +27,34 @@ impl Directories {
         Self { mode, known }
     }
 
-    /// The mailbox at `path` below the root, durable; none where it is missing.
-    /// What is missing inside a mailbox is made.
+    /// The `new` of the mailbox at `path`, found by its path alone, of which no
+    /// component may be a symbolic link. None where it is not as this process
+    /// knows it: [`Directories::open`] finds out.
+    pub(crate) fn open_known(&self, files: &dyn Files, root: &Path, path: &Path) -> Option<Dir> {
+        let known = self.known.durable(path)?;
+        let new = files.open_path(&root.join(path).join(NEW)).ok()?;
+        (files.stat_dir(&new).ok()?.identity == known).then_some(new)
+    }
+
+    /// Whether the mailbox at `path` is there, and as this process knows it: one
+    /// call at the most. That a symbolic link has come to lead there is found at
+    /// the delivery.
+    pub(crate) fn is_as_known(&self, files: &dyn Files, root: &Path, path: &Path) -> bool {
+        let Some(known) = self.known.durable(path) else { return false };
+        let status = files.stat_path(&root.join(path).join(NEW));
+        status.is_ok_and(|status| status.identity == known)
+    }
+
+    /// The `new` of the mailbox at `path` below the root, durable; none where the
+    /// mailbox is missing. What is missing inside a mailbox is made.
     pub(crate) fn open(
         &self,
         files: &dyn Files,
         root: &Dir,
         path: &Path,
-    ) -> Result<Option<Mailbox>, DeliveryError> {
-        if let Some(mailbox) = self.open_known(files, root, path)? {
-            return Ok(Some(mailbox));
+    ) -> Result<Option<Dir>, DeliveryError> {
+        if let Some(new) = self.open_durable(files, root, path)? {
+            return Ok(Some(new));
         }
         match files.open_dir(root, path) {
             Ok(_) => self.establish(files, root, path).map(Some),
@@ -56,47 +63,40 @@ impl Directories {
         }
     }
 
-    /// The mailbox at `path` below the root, durable, made where it is missing.
+    /// The same, but the mailbox is made where it is missing.
     pub(crate) fn open_or_make(
         &self,
         files: &dyn Files,
         root: &Dir,
         path: &Path,
-    ) -> Result<Mailbox, DeliveryError> {
-        match self.open_known(files, root, path)? {
-            Some(mailbox) => Ok(mailbox),
+    ) -> Result<Dir, DeliveryError> {
+        match self.open_durable(files, root, path)? {
+            Some(new) => Ok(new),
             None => self.establish(files, root, path),
         }
     }
 
-    /// The short way: the mailbox is whole, and known to be durable.
-    fn open_known(
+    /// None where it is not there, or not known to be durable.
+    fn open_durable(
         &self,
         files: &dyn Files,
         root: &Dir,
         path: &Path,
-    ) -> Result<Option<Mailbox>, DeliveryError> {
-        let open = |name| match files.open_dir(root, &path.join(name)) {
-            Ok(dir) => Ok(Some(dir)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(cause) => Err(failed("open the directory", root, &path.join(name), cause)),
+    ) -> Result<Option<Dir>, DeliveryError> {
+        let new = match files.open_dir(root, &path.join(NEW)) {
+            Ok(new) => new,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(failed("open the directory", root, &path.join(NEW), cause)),
         };
-        let (Some(new), Some(tmp)) = (open(NEW)?, open(TMP)?) else { return Ok(None) };
         let status = files
             .stat_dir(&new)
             .map_err(|cause| DeliveryError::io("look at the directory", new.path(), cause))?;
-        let durable = self.known.is_durable(path, status.identity);
-        Ok(durable.then(|| Mailbox::of(tmp, new)))
+        Ok((self.known.durable(path) == Some(status.identity)).then_some(new))
     }
 
     /// The long way: one component after the other, made at need, then synced
     /// from the bottom up.
-    fn establish(
-        &self,
-        files: &dyn Files,
-        root: &Dir,
-        path: &Path,
-    ) -> Result<Mailbox, DeliveryError> {
+    fn establish(&self, files: &dyn Files, root: &Dir, path: &Path) -> Result<Dir, DeliveryError> {
         let mut chain: Vec<Dir> = Vec::new();
         for component in path {
             let (dir, _) =
@@ -111,7 +111,8 @@ impl Directories {
             }
             Ok(dir)
         };
-        let (tmp, new) = (inner(TMP)?, inner(NEW)?);
+        inner(TMP)?;
+        let new = inner(NEW)?;
         inner(CUR)?;
         for dir in chain.iter().rev() {
             sync(files, dir)?;
@@ -121,7 +122,7 @@ impl Directories {
             .stat_dir(&new)
             .map_err(|cause| DeliveryError::io("look at the directory", new.path(), cause))?;
         self.known.note_durable(path, status.identity);
-        Ok(Mailbox::of(tmp, new))
+        Ok(new)
     }
 
     /// Also says whether it was made here.

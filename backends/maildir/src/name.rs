@@ -6,6 +6,7 @@
 //! Holds: no two names are alike: the counter tells deliveries of a process
 //! apart, 64 random bits tell processes apart even where pids are used again.
 
+use crate::mailbox::TMP;
 use postino_store::{DeliveryError, DeliveryId, Timestamp};
 use std::{
     path::PathBuf,
@@ -80,9 +81,9 @@ impl Name {
         DeliveryId::new(self.full.get(..self.unique_octets).unwrap_or(&self.full))
     }
 
-    /// The name in `tmp`, where the sizes are not known yet.
+    /// The name in `tmp`, where the sizes are not known yet, seen from `new`.
     pub(crate) fn in_tmp(&self) -> PathBuf {
-        PathBuf::from(&self.full)
+        ["..", TMP, &self.full].iter().collect()
     }
 
     /// The name in `new`.

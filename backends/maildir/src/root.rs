@@ -3,7 +3,7 @@
 //! Lives here: the rules of the marker, so that a disk that is not mounted gives
 //! 451 and never a 550, nor a mailbox in the mount point.
 //! May not: open or make mailboxes.
-//! Holds: the root is opened by its path for each delivery, so that mounting
+//! Holds: the root is found by its path for each delivery, so that mounting
 //! heals the store without a restart, and no open descriptor keeps it mounted.
 
 use postino_files::{Dir, Files, Identity, marker};
@@ -50,6 +50,8 @@ struct State {
     opening: Option<Opening>,
     /// The root that is served without a marker.
     unmarked: Option<Identity>,
+    /// No symbolic link leads to it.
+    is_plain: bool,
 }
 
 impl Root {
@@ -73,8 +75,29 @@ impl Root {
         self.state().opening
     }
 
-    /// The root, if it is there and the right one. Made for each delivery: opens
-    /// it and makes one more call.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the root is there and the right one, by one call, made for each
+    /// delivery. Where it is not, [`Root::open`] says why.
+    pub(crate) fn is_right(&self, files: &dyn Files) -> bool {
+        match self.state().unmarked {
+            None => marker::is_present_at(files, &self.path).unwrap_or(false),
+            // The dot: it may be a symbolic link.
+            Some(identity) => files
+                .stat_path(&self.path.join("."))
+                .is_ok_and(|status| status.identity == identity),
+        }
+    }
+
+    /// Whether what lies below can be opened by its path, since that had no
+    /// symbolic link in it when the store was opened.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.state().is_plain
+    }
+
+    /// The root, if it is there and the right one.
     pub(crate) fn open(&self, files: &dyn Files) -> Result<Dir, DeliveryError> {
         let root = match files.open_root(&self.path) {
             Ok(root) => root,
@@ -107,7 +130,8 @@ impl Root {
     /// state of things and the configuration allow it.
     pub(crate) fn start(&self, files: &dyn Files) -> Result<(), DeliveryError> {
         let (opening, unmarked) = self.find(files)?;
-        *self.state() = State { opening: Some(opening), unmarked };
+        let is_plain = files.open_path(&self.path).is_ok();
+        *self.state() = State { opening: Some(opening), unmarked, is_plain };
         Ok(())
     }
 

@@ -8,14 +8,13 @@
 //! crash leaves at most that one name, which cleaning takes.
 
 use crate::{
-    Maildir,
-    mailbox::Mailbox,
+    Maildir, mailbox,
     name::Name,
-    write::{Draft, Published, Synced, Written},
+    write::{Published, Synced, Written},
 };
 use postino_files::Dir;
-use postino_store::{Delivery, DeliveryError, Mailbox as Recipient, Message};
-use std::{io, sync::atomic::Ordering};
+use postino_store::{Delivery, DeliveryError, Mailbox, Message};
+use std::{io, path::Path, sync::atomic::Ordering};
 
 /// Bits of a mode by which it matters which group a file has.
 const GROUP_BITS: u32 = 0o070;
@@ -30,31 +29,31 @@ pub(crate) struct Shared {
 impl Maildir {
     /// Writes the message once, in the `tmp` of the first mailbox that there is
     /// or can be made. None where copies differ, or where that cannot be done.
-    pub(crate) fn share(&self, message: &Message, recipients: &[&Recipient]) -> Option<Shared> {
-        let header = message.common_header().filter(|_| recipients.len() > 1)?;
-        let root = self.root.open(&*self.files).ok()?;
-        let mailbox = recipients.iter().find_map(|each| self.mailbox(&root, each).ok())?;
-        let group = self.group_of_files(&mailbox.tmp).ok()?;
+    pub(crate) fn share(&self, message: &Message, mailboxes: &[&Mailbox]) -> Option<Shared> {
+        let header = message.common_header().filter(|_| mailboxes.len() > 1)?;
         let name = self.names.next().ok()?;
-        let draft = Draft::create(&self.files, &mailbox.tmp, &name, self.file_mode).ok()?;
+        let draft = mailboxes.iter().find_map(|mailbox| self.draft(mailbox, &name).ok())?;
+        let group = self.group_of_files(draft.mailbox_new()).ok()?;
         // After a failed sync the file is given up: none is ever linked from it.
         let synced = draft.write(header, message).and_then(Written::sync).ok()?;
         Some(Shared { synced, group })
     }
 
-    /// Links the shared file into this mailbox; none where it has to be a copy.
+    /// Links the shared file into the recipient's mailbox; none where it has to be
+    /// a copy.
     pub(crate) fn link(
         &self,
         shared: &Shared,
         delivery: &Delivery,
-        mailbox: &Mailbox,
         name: &Name,
     ) -> Result<Option<Published>, DeliveryError> {
-        if self.group_of_files(&mailbox.tmp)? != shared.group {
+        let new = self.mailbox(delivery.mailbox())?;
+        if self.group_of_files(&new)? != shared.group {
             return Ok(None);
         }
+        let path = new.path().to_owned();
         delivery.begin_commit()?;
-        match shared.synced.link(&mailbox.new, name)? {
+        match shared.synced.link(new, name)? {
             Ok(published) => Ok(Some(published)),
             Err(cause) => {
                 let is_gone = cause.kind() == io::ErrorKind::NotFound;
@@ -64,7 +63,7 @@ impl Maildir {
                          copies of their own; mailboxes that are to share files must lie in one \
                          file system that has hard links; this is logged once",
                         shared.synced.path().to_string_lossy().escape_debug(),
-                        mailbox.new.path().to_string_lossy().escape_debug(),
+                        path.to_string_lossy().escape_debug(),
                     );
                 }
                 Ok(None)
@@ -72,15 +71,16 @@ impl Maildir {
         }
     }
 
-    /// The group that a directory gives to files made in it; not asked where the
-    /// group has no rights.
-    fn group_of_files(&self, dir: &Dir) -> Result<Option<u32>, DeliveryError> {
+    /// The group that a mailbox's `tmp` gives to files made in it; not asked where
+    /// the group has no rights.
+    fn group_of_files(&self, new: &Dir) -> Result<Option<u32>, DeliveryError> {
         if self.file_mode & GROUP_BITS == 0 {
             return Ok(None);
         }
-        match self.files.stat_dir(dir) {
+        let tmp = Path::new("..").join(mailbox::TMP);
+        match self.files.stat(new, &tmp) {
             Ok(status) => Ok(status.gives_group),
-            Err(cause) => Err(DeliveryError::io("look at the directory", dir.path(), cause)),
+            Err(cause) => Err(DeliveryError::io("look at the directory", new.path_to(&tmp), cause)),
         }
     }
 }

@@ -4,6 +4,10 @@
 //! not synced has no `publish` and no `link`.
 //! May not: leave anything behind: each type removes its file when dropped, and
 //! only [`Published::sync`] lets the message stay.
+//!
+//! All of it is seen from `new`, which spares opening `tmp`: the draft is called
+//! `../tmp/NAME`. Between two steps whoever may write to the mailbox could put
+//! something else under that name; he could in `new` as well.
 
 use crate::name::{Name, Sizes};
 use postino_files::{Dir, File, Files};
@@ -28,7 +32,7 @@ struct Entry {
 
 impl Entry {
     fn path(&self) -> PathBuf {
-        self.dir.path().join(&self.name)
+        self.dir.path_to(&self.name)
     }
 
     /// The call that was to give the name failed. A network's file system may have
@@ -56,17 +60,21 @@ pub(crate) struct Draft {
 impl Draft {
     pub(crate) fn create(
         files: &Arc<dyn Files>,
-        tmp: &Arc<Dir>,
+        new: Dir,
         name: &Name,
         mode: u32,
     ) -> Result<Self, DeliveryError> {
         let in_tmp = name.in_tmp();
-        let file = files.create(tmp, &in_tmp, mode).map_err(|cause| {
-            DeliveryError::io("create the file", tmp.path().join(&in_tmp), cause)
-        })?;
-        let entry =
-            Entry { files: Arc::clone(files), dir: Arc::clone(tmp), name: in_tmp, keep: false };
-        Ok(Self { entry, file })
+        let file = files
+            .create(&new, &in_tmp, mode)
+            .map_err(|cause| DeliveryError::io("create the file", new.path_to(&in_tmp), cause))?;
+        let (files, dir) = (Arc::clone(files), Arc::new(new));
+        Ok(Self { entry: Entry { files, dir, name: in_tmp, keep: false }, file })
+    }
+
+    /// The `new` of its mailbox.
+    pub(crate) fn mailbox_new(&self) -> &Dir {
+        &self.entry.dir
     }
 
     /// Writes the header lines and the message. Lines end with LF; where bare CRs
@@ -183,15 +191,11 @@ pub(crate) struct Synced {
 }
 
 impl Synced {
-    /// Makes the message visible.
-    pub(crate) fn publish(
-        mut self,
-        new: &Arc<Dir>,
-        name: &Name,
-    ) -> Result<Published, DeliveryError> {
-        let mut published = self.in_new(new, name);
+    /// Makes the message visible in its own mailbox.
+    pub(crate) fn publish(mut self, name: &Name) -> Result<Published, DeliveryError> {
+        let mut published = self.named(&self.entry.dir, name);
         let Entry { files, dir, name, .. } = &self.entry;
-        match files.rename(dir, name, new, &published.name) {
+        match files.rename(dir, name, dir, &published.name) {
             Ok(()) => {
                 self.entry.keep = true;
                 Ok(Published(published))
@@ -203,17 +207,17 @@ impl Synced {
         }
     }
 
-    /// Makes the message visible in one mailbox; it can be linked into others
-    /// too, and keeps its name in `tmp` until this is dropped. The inner error is
-    /// that of a file that can have no name there.
+    /// Makes the message visible in the mailbox of this `new`; it can be linked
+    /// into others too, and keeps its name in `tmp` until this is dropped. The
+    /// inner error is that of a file that can have no name there.
     pub(crate) fn link(
         &self,
-        new: &Arc<Dir>,
+        new: Dir,
         name: &Name,
     ) -> Result<Result<Published, io::Error>, DeliveryError> {
-        let mut published = self.in_new(new, name);
+        let mut published = self.named(&Arc::new(new), name);
         let Entry { files, dir, name, .. } = &self.entry;
-        match files.link(dir, name, new, &published.name) {
+        match files.link(dir, name, &published.dir, &published.name) {
             Ok(()) => Ok(Ok(Published(published))),
             Err(cause) if no_link_is_possible(&cause) => {
                 published.keep = true;
@@ -230,7 +234,7 @@ impl Synced {
         self.entry.path()
     }
 
-    fn in_new(&self, new: &Arc<Dir>, name: &Name) -> Entry {
+    fn named(&self, new: &Arc<Dir>, name: &Name) -> Entry {
         Entry {
             files: Arc::clone(&self.entry.files),
             dir: Arc::clone(new),

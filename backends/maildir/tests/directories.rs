@@ -191,3 +191,61 @@ fn a_lane_is_the_mailbox_s_path() {
     // Without the domain in the path these two are one Maildir.
     assert_eq!(store.lane(&mailbox("alice@example.net", IfMissing::Refuse)), lane);
 }
+
+/// Where the way to a mailbox is known it is looked at all the same.
+#[test]
+fn no_symbolic_link_is_followed_to_a_known_mailbox() {
+    for link in
+        ["example.org", "example.org/alice", "example.org/alice/new", "example.org/alice/tmp"]
+    {
+        let place = Place::new();
+        let store = opened(&place, "/%d/%n", 0o600);
+        deliver_to(&store, "alice@example.org").unwrap();
+        let (at, outside) = (place.root().join(link), place.above().join("outside"));
+        fs::rename(&at, &outside).unwrap();
+        symlink(&outside, &at).unwrap();
+        let result = deliver_to(&store, "alice@example.org");
+        assert!(matches!(result, Err(DeliveryError::Misconfigured(_))), "{link}: {result:?}");
+        fs::remove_file(&at).unwrap();
+        fs::rename(&outside, &at).unwrap();
+        assert_eq!(names(&place.root().join("example.org/alice/new")).len(), 1, "{link}");
+        assert_eq!(names(&place.root().join("example.org/alice/tmp")), [""; 0], "{link}");
+        deliver_to(&store, "alice@example.org").unwrap();
+    }
+}
+
+#[test]
+fn a_known_mailbox_that_was_moved_away_or_removed_gets_no_mail() {
+    let place = Place::new();
+    let store = opened(&place, "", 0o600);
+    let (alice, away) = (place.root().join("alice"), place.above().join("away"));
+    deliver_to(&store, "alice").unwrap();
+    deliver_to(&store, "bob").unwrap();
+    fs::rename(&alice, &away).unwrap();
+    for answer in [
+        store.admit(&mailbox("alice", IfMissing::Refuse), None),
+        deliver(&store, mailbox("alice", IfMissing::Refuse)).map(drop),
+    ] {
+        assert!(matches!(answer, Err(DeliveryError::NoSuchMailbox)), "{answer:?}");
+    }
+    deliver_to(&store, "alice").unwrap();
+    fs::remove_dir_all(&alice).unwrap();
+    deliver_to(&store, "alice").unwrap();
+    for directory in [alice, away] {
+        assert_eq!(names(&directory.join("new")).len(), 1);
+        assert_eq!(names(&directory.join("tmp")), [""; 0]);
+    }
+}
+
+#[test]
+fn nothing_stays_open_that_would_keep_the_disk_mounted() {
+    let place = Place::new();
+    let store = opened(&place, "", 0o600);
+    for _ in 0..2 {
+        store.admit(&mailbox("alice", IfMissing::Create), None).unwrap();
+        deliver_to(&store, "alice").unwrap();
+        let open = fs::read_dir("/proc/self/fd").unwrap();
+        let open = open.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+        assert_eq!(open.filter(|path| path.starts_with(place.above())).count(), 0);
+    }
+}

@@ -127,6 +127,10 @@ impl Files for Failing {
         self.pass(Call::OpenRoot, || self.inner.open_root(path))
     }
 
+    fn open_path(&self, path: &Path) -> io::Result<Dir> {
+        self.pass(Call::OpenPath, || self.inner.open_path(path))
+    }
+
     fn open_dir(&self, at: &Dir, path: &Path) -> io::Result<Dir> {
         self.pass(Call::OpenDir, || self.inner.open_dir(at, path))
     }
@@ -188,6 +192,10 @@ impl Files for Failing {
 
     fn stat(&self, at: &Dir, name: &Path) -> io::Result<Status> {
         self.pass(Call::Stat, || self.inner.stat(at, name))
+    }
+
+    fn stat_path(&self, path: &Path) -> io::Result<Status> {
+        self.pass(Call::StatPath, || self.inner.stat_path(path))
     }
 
     fn stat_dir(&self, dir: &Dir) -> io::Result<Status> {

@@ -15,6 +15,7 @@ pub use recording::Recording;
 #[allow(missing_docs, reason = "each is the method of the same name")]
 pub enum Call {
     OpenRoot,
+    OpenPath,
     OpenDir,
     MakeDir,
     Create,
@@ -29,6 +30,7 @@ pub enum Call {
     Link,
     Unlink,
     Stat,
+    StatPath,
     StatDir,
     ReadDir,
     Space,

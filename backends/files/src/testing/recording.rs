@@ -62,18 +62,23 @@ impl Files for Recording {
         self.inner.open_root(path)
     }
 
+    fn open_path(&self, path: &Path) -> io::Result<Dir> {
+        self.record("open_path", &[path]);
+        self.inner.open_path(path)
+    }
+
     fn open_dir(&self, at: &Dir, path: &Path) -> io::Result<Dir> {
-        self.record("open_dir", &[&at.path().join(path)]);
+        self.record("open_dir", &[&at.path_to(path)]);
         self.inner.open_dir(at, path)
     }
 
     fn make_dir(&self, at: &Dir, name: &Path, mode: u32) -> io::Result<()> {
-        self.record("make_dir", &[&at.path().join(name)]);
+        self.record("make_dir", &[&at.path_to(name)]);
         self.inner.make_dir(at, name, mode)
     }
 
     fn create(&self, at: &Dir, name: &Path, mode: u32) -> io::Result<File> {
-        self.record("create", &[&at.path().join(name)]);
+        self.record("create", &[&at.path_to(name)]);
         self.inner.create(at, name, mode)
     }
 
@@ -83,7 +88,7 @@ impl Files for Recording {
     }
 
     fn open(&self, at: &Dir, name: &Path) -> io::Result<File> {
-        self.record("open", &[&at.path().join(name)]);
+        self.record("open", &[&at.path_to(name)]);
         self.inner.open(at, name)
     }
 
@@ -113,23 +118,28 @@ impl Files for Recording {
     }
 
     fn rename(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()> {
-        self.record("rename", &[&from.path().join(name), &to.path().join(new_name)]);
+        self.record("rename", &[&from.path_to(name), &to.path_to(new_name)]);
         self.inner.rename(from, name, to, new_name)
     }
 
     fn link(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()> {
-        self.record("link", &[&from.path().join(name), &to.path().join(new_name)]);
+        self.record("link", &[&from.path_to(name), &to.path_to(new_name)]);
         self.inner.link(from, name, to, new_name)
     }
 
     fn unlink(&self, at: &Dir, name: &Path) -> io::Result<()> {
-        self.record("unlink", &[&at.path().join(name)]);
+        self.record("unlink", &[&at.path_to(name)]);
         self.inner.unlink(at, name)
     }
 
     fn stat(&self, at: &Dir, name: &Path) -> io::Result<Status> {
-        self.record("stat", &[&at.path().join(name)]);
+        self.record("stat", &[&at.path_to(name)]);
         self.inner.stat(at, name)
+    }
+
+    fn stat_path(&self, path: &Path) -> io::Result<Status> {
+        self.record("stat_path", &[path]);
+        self.inner.stat_path(path)
     }
 
     fn stat_dir(&self, dir: &Dir) -> io::Result<Status> {
