@@ -10,6 +10,7 @@
 //! something else under that name; he could in `new` as well.
 
 use crate::name::{Name, Sizes};
+use memchr::memchr_iter;
 use postino_files::{Dir, File, Files};
 use postino_store::{DeliveryError, LineEnds, Message};
 use std::{
@@ -141,11 +142,11 @@ impl Output<'_> {
     }
 
     fn flush(&mut self) -> Result<(), DeliveryError> {
-        let lone_newlines = std::iter::once(&self.last_octet)
-            .chain(&self.buffer)
-            .zip(&self.buffer)
-            .filter(|(before, octet)| **octet == b'\n' && **before != b'\r')
-            .count() as u64;
+        let is_lone = |at: &usize| {
+            let before = at.checked_sub(1).and_then(|before| self.buffer.get(before));
+            before.unwrap_or(&self.last_octet) != &b'\r'
+        };
+        let lone_newlines = memchr_iter(b'\n', &self.buffer).filter(is_lone).count() as u64;
         let octets = self.buffer.len() as u64;
         self.sizes.octets += octets;
         self.sizes.virtual_octets += octets + lone_newlines;
