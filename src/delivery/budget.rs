@@ -13,9 +13,9 @@ use std::{
     },
 };
 
-/// The part of a budget that only [`Reservation::try_grow`] uses, as a divisor:
-/// what grows without being asked ([`Budget::is_full`]) leaves so much for what
-/// is admitted first, so that many large bodies do not keep small ones out.
+/// The part of a budget that is kept for whoever comes new, as a divisor: those
+/// who have something already grow only until it is full without that, so that a
+/// few large ones do not keep many small ones out.
 const KEPT: u64 = 16;
 
 /// A limit, and how much of it is in use.
@@ -50,7 +50,7 @@ impl Budget {
         reservation.try_grow(amount).then_some(reservation)
     }
 
-    /// Whether what grows without being asked has to stop.
+    /// Whether those who have something of it have to stop growing.
     pub fn is_full(&self) -> bool {
         self.used.load(Ordering::Acquire) >= self.full_mark()
     }
@@ -88,7 +88,15 @@ impl Reservation {
 
     /// Takes so much more, where the limit allows it; says whether it does.
     pub fn try_grow(&mut self, by: u64) -> bool {
-        let limit = self.budget.limit;
+        self.try_grow_to(self.budget.limit, by)
+    }
+
+    /// The same for one that has something already: until the budget is full.
+    pub fn try_grow_further(&mut self, by: u64) -> bool {
+        self.try_grow_to(self.budget.full_mark(), by)
+    }
+
+    fn try_grow_to(&mut self, limit: u64, by: u64) -> bool {
         let more = |used: u64| used.checked_add(by).filter(|used| *used <= limit);
         let grown =
             self.budget.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok();
@@ -168,6 +176,7 @@ mod tests {
         assert!(budget.is_full() && budget.try_reserve(1).is_none());
         body.set(150);
         assert_eq!((budget.is_full(), told.load(Ordering::SeqCst)), (true, 0));
+        assert!(!body.try_grow_further(1));
         assert!(budget.try_reserve(10).is_some(), "something is kept for who asks first");
         drop(body);
         assert_eq!(told.load(Ordering::SeqCst), 1);

@@ -14,7 +14,7 @@ use super::{
     transport::{Read, Transport},
 };
 use crate::{
-    delivery::{Pool, Reservation, Submission, Ticket},
+    delivery::{Budget, Pool, Reservation, Submission, Ticket},
     protocol::{Event, Phase, Session},
     reply::{self, Reply},
     transaction::{RecipientIndex, Transaction, TransactionId},
@@ -169,6 +169,21 @@ impl Connection {
         }
     }
 
+    /// Tells a client why it is not served, and lets it go at once.
+    pub(super) fn turn_away(
+        transport: &Transport,
+        settings: &Settings,
+        number: u32,
+        reply: &Reply,
+    ) {
+        let id = TransactionId { session: number, transaction: 0 }.to_string();
+        let mut line = Vec::new();
+        reply.named(&settings.session.hostname).write_to(&mut line, Some(&id));
+        // A new socket has room for a line; a client that is gone misses nothing.
+        let _ = transport.write(&line);
+        transport.end_output();
+    }
+
     /// Notes what the system says of the socket; says whether it is broken.
     pub(super) fn is_ready(&mut self, event: &mio::event::Event) -> bool {
         self.readable |= event.is_readable() || event.is_read_closed();
@@ -253,7 +268,8 @@ impl Connection {
     /// Since when the client has sent nothing of a message of which memory could
     /// be given back.
     pub(super) fn idle_with_body(&self) -> Option<Instant> {
-        let uses_memory = self.session.kept().1 > BODY_OCTETS_MIN;
+        let (kept, capacity) = self.session.kept();
+        let uses_memory = kept >= BODY_OCTETS_MIN || capacity > BODY_OCTETS_MIN;
         (uses_memory && self.lingers_until.is_none()).then_some(self.clocks.progress)
     }
 
@@ -284,13 +300,20 @@ impl Connection {
         }
     }
 
-    /// The spool's answer, for this transaction.
+    /// The spool's answer, for this transaction; the part's buffer is used again
+    /// unless others need its memory.
     pub(super) fn spooled(
         &mut self,
         id: TransactionId,
         result: Result<(Vec<u8>, Reservation), Reply>,
         now: Instant,
+        memory: &Budget,
     ) {
+        let result = match result {
+            Ok(_) if memory.is_full() => Ok((Vec::new(), None)),
+            Ok((buffer, memory)) => Ok((buffer, Some(memory))),
+            Err(reply) => Err(reply),
+        };
         if self.session.id() == id
             && let Some(result) = self.work.as_mut().and_then(|work| work.part_spooled(result))
         {

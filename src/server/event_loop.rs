@@ -117,7 +117,7 @@ impl EventLoop {
         for (at, listener) in listeners.iter().enumerate() {
             listener.register(poll.registry(), Token(LISTENERS + at))?;
         }
-        Ok(Self {
+        let mut event_loop = Self {
             poll,
             reporter,
             reports,
@@ -137,7 +137,9 @@ impl EventLoop {
             drain: None,
             watch_at: None,
             stops: false,
-        })
+        };
+        event_loop.keep_reserve();
+        Ok(event_loop)
     }
 
     /// Ends at SIGTERM and SIGINT, reads the settings anew at SIGHUP.
@@ -273,8 +275,9 @@ impl EventLoop {
                 }
                 Report::Answer(Answer::Spooled { ticket, id, result }) => {
                     if let Some(slot) = self.asked(ticket) {
+                        let memory = Arc::clone(self.pool.memory());
                         self.call(slot, |connection| {
-                            connection.spooled(id, result, now);
+                            connection.spooled(id, result, now, &memory);
                             Next::Again
                         });
                     }

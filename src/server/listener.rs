@@ -62,6 +62,11 @@ impl Listener {
         registry.register(&mut SourceFd(&self.descriptor().as_raw_fd()), token, Interest::READABLE)
     }
 
+    /// A descriptor that is good for nothing but to be closed.
+    pub(super) fn spare_descriptor(&self) -> Option<OwnedFd> {
+        rustix::io::fcntl_dupfd_cloexec(self.descriptor(), 0).ok()
+    }
+
     /// Accepts a connection, if one waits; with the peer's address where it has
     /// one. An error may pass: the next call may succeed.
     pub(super) fn accept(&self) -> Result<Option<(Transport, Option<IpAddr>)>, Errno> {

@@ -79,9 +79,15 @@ impl Work {
 
 // Recipients.
 impl Work {
-    /// Memory for one recipient more; whether there is any.
+    /// Memory for one recipient more; whether there is any. What is kept for
+    /// those who ask first is for the first one: a transaction of very many
+    /// recipients does not keep others out.
     pub(super) fn admit_recipient(&mut self) -> bool {
-        let admitted = self.memory.try_grow(RECIPIENT_OCTETS);
+        let admitted = if self.recipients == 0 {
+            self.memory.try_grow(RECIPIENT_OCTETS)
+        } else {
+            self.memory.try_grow_further(RECIPIENT_OCTETS)
+        };
         self.recipients += u64::from(admitted);
         admitted
     }
@@ -168,15 +174,17 @@ impl Work {
         self.part_deadline.is_some()
     }
 
-    /// The spool has answered; takes the memory of the part back. None: it was
-    /// too late, and nobody waits for it.
+    /// The spool has answered; takes the memory of the part back, if it comes
+    /// along. None: it was too late, and nobody waits for it.
     pub(super) fn part_spooled(
         &mut self,
-        result: Result<(Vec<u8>, Reservation), Reply>,
+        result: Result<(Vec<u8>, Option<Reservation>), Reply>,
     ) -> Option<Result<Vec<u8>, Reply>> {
         self.part_deadline.take()?;
         Some(result.map(|(buffer, memory)| {
-            self.memory.merge(memory);
+            if let Some(memory) = memory {
+                self.memory.merge(memory);
+            }
             buffer
         }))
     }
@@ -216,12 +224,11 @@ impl Work {
 /// how many octets of memory come back by that.
 pub(super) fn relieve(session: &mut Session) -> usize {
     let (kept, capacity) = session.kept();
-    if capacity <= BODY_OCTETS_MIN {
-        return 0;
-    }
     if kept >= BODY_OCTETS_MIN {
         if session.spool_kept() { capacity } else { 0 }
-    } else {
+    } else if capacity > BODY_OCTETS_MIN {
         capacity - session.shrink_kept(BODY_OCTETS_MIN)
+    } else {
+        0
     }
 }

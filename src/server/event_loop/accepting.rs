@@ -1,13 +1,14 @@
 //! Who is let in.
 //!
 //! Lives here: accepting in fair turns, the limit of connections, networks that
-//! may connect, and waiting where there are no descriptors.
+//! may connect, and the descriptor that is kept to refuse clients with where
+//! there are no others.
 //! May not: serve; a client that is let in gets its turns in the loop.
 
 use super::{EventLoop, Transport};
 use crate::{
     reply::{self, Reply},
-    server::connection::Connection,
+    server::{connection::Connection, listener::Listener},
 };
 use mio::Token;
 use rustix::io::Errno;
@@ -15,6 +16,7 @@ use std::{
     collections::VecDeque,
     io,
     net::IpAddr,
+    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
@@ -30,6 +32,8 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 pub(super) struct Accepting {
     ready: VecDeque<usize>,
     pub(super) retry_at: Option<Instant>,
+    /// Closed to accept a client where there are no descriptors, who is refused.
+    reserve: Option<OwnedFd>,
     /// Connections that are refusals: they take nobody's place.
     refusals: usize,
     errors: Occasional,
@@ -79,6 +83,8 @@ impl Accepting {
     pub(super) fn stop(&mut self) {
         self.ready.clear();
         self.retry_at = None;
+        // A copy of a listener's, which would go on listening.
+        self.reserve = None;
     }
 }
 
@@ -112,7 +118,12 @@ impl EventLoop {
                 },
                 // The client gave up before we came.
                 Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => continue,
-                Err(error) => error.into(),
+                Err(error) => {
+                    if matches!(error, Errno::MFILE | Errno::NFILE) {
+                        self.refuse_by_reserve(listener);
+                    }
+                    error.into()
+                }
             };
             self.accepting.retry_at = Some(now + RETRY);
             if let Some(others) = self.accepting.errors.now(now) {
@@ -126,6 +137,30 @@ impl EventLoop {
         true
     }
 
+    /// Accepts one client by the descriptor that is kept for that, and refuses
+    /// it: the rest wait until there are descriptors.
+    fn refuse_by_reserve(&mut self, listener: usize) {
+        if self.accepting.reserve.take().is_some()
+            && let Some(Ok(Some((transport, _)))) =
+                self.listeners.get(listener).map(Listener::accept)
+        {
+            self.turn_away(&transport, &reply::TOO_MANY_CONNECTIONS);
+        }
+        self.keep_reserve();
+    }
+
+    /// Keeps a descriptor for [`EventLoop::refuse_by_reserve`]; a copy of one
+    /// that is open, as opening one may block.
+    pub(super) fn keep_reserve(&mut self) {
+        self.accepting.reserve = self.listeners.first().and_then(Listener::spare_descriptor);
+    }
+
+    fn turn_away(&mut self, transport: &Transport, reply: &Reply) {
+        let number = self.next_number;
+        self.next_number = self.next_number.wrapping_add(1);
+        Connection::turn_away(transport, &self.settings, number, reply);
+    }
+
     pub(super) fn admit(
         &mut self,
         transport: Transport,
@@ -133,7 +168,10 @@ impl EventLoop {
         now: Instant,
     ) -> io::Result<()> {
         let refusal = self.refusal(peer, now);
-        if refusal.is_some() && self.accepting.refusals >= self.settings.refusals_max {
+        if let Some(reply) = &refusal
+            && self.accepting.refusals >= self.settings.refusals_max
+        {
+            self.turn_away(&transport, reply);
             return Ok(());
         }
         let slot = self.connections.next_slot();

@@ -11,10 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The least time between two searches for messages that could be spooled.
-const RELIEF_INTERVAL: Duration = Duration::from_millis(20);
+/// The least time between two searches for messages that could be spooled, for
+/// each connection that is looked at: the loop has other things to do.
+const RELIEF_INTERVAL: Duration = Duration::from_micros(2);
 /// The part of the budget that a search makes free, as a divisor.
-const RELIEF: u64 = 8;
+const RELIEF: u64 = 4;
 
 /// Too little memory.
 #[derive(Default)]
@@ -23,14 +24,13 @@ pub(super) struct Shortage {
     starving: BTreeSet<usize>,
     /// When memory is made free.
     pub(super) relief_at: Option<Instant>,
-    relieved_at: Option<Instant>,
+    not_before: Option<Instant>,
 }
 
 impl Shortage {
     /// Somebody got no memory.
     pub(super) fn note(&mut self, now: Instant) {
-        let earliest = self.relieved_at.map_or(now, |at| at + RELIEF_INTERVAL);
-        self.relief_at.get_or_insert(earliest.max(now));
+        self.relief_at.get_or_insert(self.not_before.map_or(now, |at| at.max(now)));
     }
 }
 
@@ -56,7 +56,8 @@ impl EventLoop {
         if self.shortage.relief_at.take_if(|at| *at <= now).is_none() {
             return;
         }
-        self.shortage.relieved_at = Some(now);
+        let connections = u32::try_from(self.connections.len()).unwrap_or(u32::MAX);
+        self.shortage.not_before = Some(now + RELIEF_INTERVAL.saturating_mul(connections));
         let mut idle: Vec<(Instant, usize)> = self
             .connections
             .iter_mut()
