@@ -18,6 +18,9 @@ use tempfile::TempDir;
 /// What any wait ends after; far above what a busy machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Of the log of a test that fails.
+const LINES_SHOWN_MAX: usize = 100;
+
 /// The program under test: what cargo built, or what `POSTINO_UNDER_TEST` names,
 /// such as an installed package's.
 pub(crate) fn postino() -> PathBuf {
@@ -127,15 +130,17 @@ impl Daemon {
         });
         let mut daemon = Self { child, log, address: String::new() };
         let mut address = None;
+        let log = || daemon.log.lock().unwrap().join("\n");
         until(
-            || format!("for 'listening on'; the log so far:\n{}", daemon.log()),
+            || format!("for 'listening on'; the log so far:\n{}", log()),
             || {
-                address = daemon.log().lines().find_map(|line| {
+                address = log().lines().find_map(|line| {
                     line.split_once("listening on ").map(|(_, rest)| rest.to_owned())
                 });
-                address.is_some()
+                address.is_some() || daemon.child.try_wait().unwrap().is_some()
             },
         );
+        assert!(address.is_some(), "it does not start");
         daemon.address.push_str(address.unwrap_or_default().trim());
         daemon
     }
@@ -183,7 +188,10 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            eprintln!("postino's log:\n{}", self.log());
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let left_out = lines.len().saturating_sub(LINES_SHOWN_MAX);
+            eprintln!("postino's log, but for {left_out} lines:\n{}", lines[left_out..].join("\n"));
         }
     }
 }

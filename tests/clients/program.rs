@@ -16,16 +16,19 @@ const SECONDS_MAX: &str = "60";
 /// return: it says so on standard error, past the runner's capture. Under
 /// `CI=true` it fails instead, so that nothing goes untested unseen.
 pub(crate) fn all_here(programs: &[&str]) -> bool {
-    missing(programs.iter().find(|name| !is_here(name)).map(|name| format!("{name} is missing")))
+    nothing_missing(
+        programs.iter().find(|name| !is_here(name)).map(|name| format!("{name} is missing")),
+    )
 }
 
 /// The same for the right to start daemons of other users.
 pub(crate) fn are_root() -> bool {
     let root = rustix::process::geteuid().is_root();
-    missing((!root).then(|| "it must run as root".to_owned()))
+    nothing_missing((!root).then(|| "it must run as root".to_owned()))
 }
 
-fn missing(what: Option<String>) -> bool {
+/// The same for anything else that a test needs; says whether nothing is missing.
+pub(crate) fn nothing_missing(what: Option<String>) -> bool {
     let Some(what) = what else { return true };
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "{test}: {what}");
