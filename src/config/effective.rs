@@ -175,7 +175,7 @@ struct Reader<'a> {
     shown: Vec<Shown>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn read(mut self, sources: Sources) -> Result<Effective, ConfigError> {
         let hostname = self.hostname();
         let domains = self.list("domains", Vec::new(), domain_lower);
@@ -439,22 +439,41 @@ impl Reader<'_> {
         default: T,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> T {
-        let Some(Value { text, origin }) = self.given.get(name).last() else {
-            let setting = SETTINGS.iter().find(|setting| setting.name == name);
-            let text = setting.map_or("", |setting| setting.default).to_owned();
-            self.shown.push(Shown { name, value: text, is_set: false });
-            return default;
-        };
-        match read(text) {
-            Ok(value) => {
-                self.shown.push(Shown { name, value: text.clone(), is_set: true });
-                value
+        let Some(value) = self.given_value(name) else { return default };
+        match read(&value.text) {
+            Ok(read) => {
+                self.note_set(name, value);
+                read
             }
             Err(wrong) => {
-                self.errors.add(format!("{origin}: {text:?} {wrong}"));
+                self.complain(value, &wrong);
                 default
             }
         }
+    }
+
+    // What does not depend on a value's type is compiled once.
+
+    /// The value given; without one the default is noted.
+    #[inline(never)]
+    fn given_value(&mut self, name: &'static str) -> Option<&'a Value> {
+        let given = self.given.get(name).last();
+        if given.is_none() {
+            let setting = SETTINGS.iter().find(|setting| setting.name == name);
+            let text = setting.map_or("", |setting| setting.default).to_owned();
+            self.shown.push(Shown { name, value: text, is_set: false });
+        }
+        given
+    }
+
+    #[inline(never)]
+    fn note_set(&mut self, name: &'static str, value: &Value) {
+        self.shown.push(Shown { name, value: value.text.clone(), is_set: true });
+    }
+
+    #[inline(never)]
+    fn complain(&mut self, Value { text, origin }: &Value, wrong: &str) {
+        self.errors.add(format!("{origin}: {text:?} {wrong}"));
     }
 
     fn list<T: std::fmt::Display>(
@@ -465,10 +484,10 @@ impl Reader<'_> {
     ) -> Vec<T> {
         let given = self.given.get(name);
         let mut list = Vec::new();
-        for Value { text, origin } in given {
-            match read(text) {
+        for value in given {
+            match read(&value.text) {
                 Ok(item) => list.push(item),
-                Err(wrong) => self.errors.add(format!("{origin}: {text:?} {wrong}")),
+                Err(wrong) => self.complain(value, &wrong),
             }
         }
         let list = if given.is_empty() { default } else { list };

@@ -70,6 +70,8 @@ impl Given {
         self
     }
 
+    // Not once more for each flag.
+    #[inline(never)]
     fn add_flag(&mut self, name: &'static str, texts: Vec<String>) {
         for text in texts {
             self.add(name, Value { text, origin: format!("--{name}") });
@@ -83,6 +85,7 @@ trait Flag {
 }
 
 impl Flag for Option<String> {
+    #[inline(never)]
     fn into_texts(self) -> Vec<String> {
         self.into_iter().collect()
     }

@@ -31,27 +31,18 @@ pub(super) const STUCK_AFTER: Duration = Duration::from_secs(1);
 /// How many of a crew may be stuck and replaced at the same time.
 pub(super) const STUCK_MAX: usize = 64;
 
-/// What a crew works for.
-pub(super) trait Workplace: Send + Sync + 'static {
-    /// One piece of work.
-    type Work: Send + 'static;
-
-    /// The crew of this place.
-    fn crew(&self) -> &Crew<Self::Work>;
-
-    /// Does one piece of work; may block. `seat` is to be told for whom.
-    fn work(self: Arc<Self>, work: Self::Work, seat: &Seat);
-}
+/// One piece of work; may block. It tells the seat for whom it works.
+type Work = Box<dyn FnOnce(&Seat) + Send>;
 
 /// The queue and the count of those who serve it.
 ///
 /// The queue needs no limit of its own: what stands in it belongs to sessions
 /// whose number and memory are limited where they are admitted.
-pub(super) struct Crew<W> {
+pub(super) struct Crew {
     name: &'static str,
     threads_max: usize,
     /// `None` wakes a thread, so that it ends.
-    queue: (Sender<Option<W>>, Receiver<Option<W>>),
+    queue: (Sender<Option<Work>>, Receiver<Option<Work>>),
     /// Work that is queued or being done, but for what is stuck.
     unfinished: AtomicUsize,
     /// Those that are not stuck.
@@ -73,11 +64,11 @@ struct Stuck {
     alarm: Alarm,
 }
 
-impl<W: Send + 'static> Crew<W> {
+impl Crew {
     /// A crew without threads yet; they will be called `NAME-1` and so on.
-    pub(super) fn new(name: &'static str, threads_max: usize) -> Self {
+    pub(super) fn new(name: &'static str, threads_max: usize) -> Arc<Self> {
         let threads_max = threads_max.max(1);
-        Self {
+        Arc::new(Self {
             name,
             threads_max,
             queue: unbounded(),
@@ -88,7 +79,23 @@ impl<W: Send + 'static> Crew<W> {
             seats: (0..threads_max + STUCK_MAX).map(|_| Seat::default()).collect(),
             stuck: Mutex::default(),
             exhausted: AtomicBool::new(false),
-        }
+        })
+    }
+
+    /// Queues work, and starts a thread where there is none for it; never blocks.
+    pub(super) fn put(self: &Arc<Self>, work: impl FnOnce(&Seat) + Send + 'static) {
+        self.unfinished.fetch_add(1, Ordering::AcqRel);
+        let _ = self.queue.0.send(Some(Box::new(work)));
+        self.fill();
+    }
+
+    /// Replaces the threads that are stuck at `now`. Gives the moment at which to
+    /// call this again: when the next may be stuck; none where nothing is under
+    /// way.
+    pub(super) fn watch(self: &Arc<Self>, now: Instant) -> Option<Instant> {
+        let next = self.look(&mut self.lock(), now);
+        self.fill();
+        next
     }
 
     /// Lets the threads end, each after what it does now. What is still queued
@@ -149,115 +156,97 @@ impl<W: Send + 'static> Crew<W> {
     }
 }
 
-/// Queues work, and starts a thread where there is none for it; never blocks.
-pub(super) fn put<P: Workplace>(place: &Arc<P>, work: P::Work) {
-    let crew = place.crew();
-    crew.unfinished.fetch_add(1, Ordering::AcqRel);
-    let _ = crew.queue.0.send(Some(work));
-    fill(place);
-}
-
-/// Replaces the threads that are stuck at `now`. Gives the moment at which to
-/// call this again: when the next may be stuck; none where nothing is under way.
-pub(super) fn watch<P: Workplace>(place: &Arc<P>, now: Instant) -> Option<Instant> {
-    let crew = place.crew();
-    let next = crew.look(&mut crew.lock(), now);
-    fill(place);
-    next
-}
-
-/// Starts threads until there is one for each piece of work, or the most.
-fn fill<P: Workplace>(place: &Arc<P>) {
-    let crew = place.crew();
-    let more = |threads: usize| {
-        let unfinished = crew.unfinished.load(Ordering::Acquire);
-        (threads < unfinished && threads < crew.threads_max).then_some(threads + 1)
-    };
-    while crew.threads.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok() {
-        if !start(place) {
-            // The next piece of work, and the next watch, try again; the
-            // deadline answers this one where no thread ever comes to it.
-            crew.threads.fetch_sub(1, Ordering::AcqRel);
-            return;
-        }
-    }
-}
-
-/// Starts a thread that was counted already; says whether it could.
-fn start<P: Workplace>(place: &Arc<P>) -> bool {
-    let crew = place.crew();
-    // There is one free for each thread that counts and is not there yet.
-    let free = crew.seats.iter().zip(1..).find(|(seat, _)| seat.take());
-    let Some((seat, number)) = free else { return false };
-    let mine = Arc::clone(place);
-    let started = thread::Builder::new()
-        .name(format!("{}-{number}", crew.name))
-        .stack_size(STACK_OCTETS)
-        .spawn(move || serve(&mine, number));
-    if let Err(error) = &started {
-        seat.leave();
-        log::error!(
-            "cannot start thread {}-{number}: {error}; raise the limit on processes or lower \
-             --workers",
-            crew.name
-        );
-    }
-    started.is_ok()
-}
-
-fn serve<P: Workplace>(place: &Arc<P>, number: usize) {
-    let crew = place.crew();
-    let Some(seat) = crew.seats.get(number - 1) else { return };
-    while let Ok(Some(work)) = crew.queue.1.recv() {
-        if crew.closed.load(Ordering::Acquire) {
-            // Dropping it may block: here, not where the crew was closed.
-            continue;
-        }
-        seat.begin(crew.began.elapsed());
-        let done = catch_unwind(AssertUnwindSafe(|| Arc::clone(place).work(work, seat)));
-        let was_stuck = seat.end();
-        if let Err(panic) = done {
-            log::error!("panic in a {}: {}", crew.name, super::outcome::panic_text(&*panic));
-        }
-        if was_stuck {
-            if !comes_back(place, number, seat) {
+// The threads.
+impl Crew {
+    /// Starts threads until there is one for each piece of work, or the most.
+    fn fill(self: &Arc<Self>) {
+        let more = |threads: usize| {
+            let unfinished = self.unfinished.load(Ordering::Acquire);
+            (threads < unfinished && threads < self.threads_max).then_some(threads + 1)
+        };
+        while self.threads.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok() {
+            if !self.start() {
+                // The next piece of work, and the next watch, try again; the
+                // deadline answers this one where no thread ever comes to it.
+                self.threads.fetch_sub(1, Ordering::AcqRel);
                 return;
             }
-        } else {
-            crew.unfinished.fetch_sub(1, Ordering::AcqRel);
-            if crew.is_exhausted() {
-                // Maybe this was the one too many.
-                watch(place, Instant::now());
+        }
+    }
+
+    /// Starts a thread that was counted already; says whether it could.
+    fn start(self: &Arc<Self>) -> bool {
+        // There is one free for each thread that counts and is not there yet.
+        let free = self.seats.iter().zip(1..).find(|(seat, _)| seat.take());
+        let Some((seat, number)) = free else { return false };
+        let crew = Arc::clone(self);
+        let started = thread::Builder::new()
+            .name(format!("{}-{number}", self.name))
+            .stack_size(STACK_OCTETS)
+            .spawn(move || crew.serve(number));
+        if let Err(error) = &started {
+            seat.leave();
+            log::error!(
+                "cannot start thread {}-{number}: {error}; raise the limit on processes or lower \
+                 --workers",
+                self.name
+            );
+        }
+        started.is_ok()
+    }
+
+    fn serve(self: &Arc<Self>, number: usize) {
+        let Some(seat) = self.seats.get(number - 1) else { return };
+        while let Ok(Some(work)) = self.queue.1.recv() {
+            if self.closed.load(Ordering::Acquire) {
+                // Dropping it may block: here, not where the crew was closed.
+                continue;
+            }
+            seat.begin(self.began.elapsed());
+            let done = catch_unwind(AssertUnwindSafe(|| work(seat)));
+            let was_stuck = seat.end();
+            if let Err(panic) = done {
+                log::error!("panic in a {}: {}", self.name, super::outcome::panic_text(&*panic));
+            }
+            if was_stuck {
+                if !self.comes_back(number, seat) {
+                    return;
+                }
+            } else {
+                self.unfinished.fetch_sub(1, Ordering::AcqRel);
+                if self.is_exhausted() {
+                    // Maybe this was the one too many.
+                    self.watch(Instant::now());
+                }
             }
         }
     }
-}
 
-/// A thread that was stuck has done its work; says whether it counts again. If
-/// not, it has to end: the crew is full without it.
-fn comes_back<P: Workplace>(place: &Arc<P>, number: usize, seat: &Seat) -> bool {
-    let crew = place.crew();
-    let thread = crew.thread(number, seat);
-    let mut stuck = crew.lock();
-    stuck.count -= 1;
-    if stuck.count == 0 {
-        stuck.alarm.over(&thread);
+    /// A thread that was stuck has done its work; says whether it counts again.
+    /// If not, it has to end: the crew is full without it.
+    fn comes_back(self: &Arc<Self>, number: usize, seat: &Seat) -> bool {
+        let thread = self.thread(number, seat);
+        let mut stuck = self.lock();
+        stuck.count -= 1;
+        if stuck.count == 0 {
+            stuck.alarm.over(&thread);
+        }
+        // Its place among the stuck may be what others wait for.
+        self.look(&mut stuck, Instant::now());
+        let again = |threads: usize| (threads < self.threads_max).then_some(threads + 1);
+        let counts = self.threads.fetch_update(Ordering::AcqRel, Ordering::Acquire, again).is_ok();
+        if !counts {
+            seat.leave();
+        }
+        drop(stuck);
+        self.fill();
+        counts
     }
-    // Its place among the stuck may be what others wait for.
-    crew.look(&mut stuck, Instant::now());
-    let again = |threads: usize| (threads < crew.threads_max).then_some(threads + 1);
-    let counts = crew.threads.fetch_update(Ordering::AcqRel, Ordering::Acquire, again).is_ok();
-    if !counts {
-        seat.leave();
-    }
-    drop(stuck);
-    fill(place);
-    counts
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Crew, STUCK_AFTER, Seat, Workplace, put, watch};
+    use super::{Crew, STUCK_AFTER};
     use crossbeam_channel::{Sender, bounded};
     use std::{
         sync::{Arc, atomic::Ordering},
@@ -265,30 +254,13 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    struct Place(Crew<Box<dyn FnOnce() + Send>>);
-
-    impl Workplace for Place {
-        type Work = Box<dyn FnOnce() + Send>;
-
-        fn crew(&self) -> &Crew<Self::Work> {
-            &self.0
-        }
-
-        fn work(self: Arc<Self>, work: Self::Work, _: &Seat) {
-            work();
-        }
-    }
-
     /// Work that has begun, and ends when this is dropped.
-    fn held(place: &Arc<Place>, begun: impl FnOnce() + Send + 'static) -> Sender<()> {
+    fn held(crew: &Arc<Crew>, begun: impl FnOnce() + Send + 'static) -> Sender<()> {
         let (keep, end) = bounded(0);
-        put(
-            place,
-            Box::new(move || {
-                begun();
-                let _ = end.recv();
-            }),
-        );
+        crew.put(move |_| {
+            begun();
+            let _ = end.recv();
+        });
         keep
     }
 
@@ -302,31 +274,31 @@ mod tests {
 
     #[test]
     fn a_stuck_thread_that_returns_counts_again_or_ends_where_the_crew_is_full() {
-        let place = Arc::new(Place(Crew::new("test", 1)));
-        let threads = || place.0.threads.load(Ordering::Acquire);
+        let crew = Crew::new("test", 1);
+        let threads = || crew.threads.load(Ordering::Acquire);
         let (begun, begins) = bounded(1);
         let begun = || {
             let begun = begun.clone();
             move || begun.send(()).expect("the test waits")
         };
-        let first = held(&place, begun());
+        let first = held(&crew, begun());
         begins.recv().expect("it begins");
-        watch(&place, Instant::now() + STUCK_AFTER);
+        crew.watch(Instant::now() + STUCK_AFTER);
         assert_eq!(threads(), 0);
 
-        let second = held(&place, begun());
+        let second = held(&crew, begun());
         begins.recv().expect("another thread begins it");
         drop(first);
         // What is left of the first thread is nothing; the second has one for
         // itself and one for its work.
-        until(|| Arc::strong_count(&place) == 3);
+        until(|| Arc::strong_count(&crew) == 2);
         assert_eq!(threads(), 1);
 
-        watch(&place, Instant::now() + STUCK_AFTER);
+        crew.watch(Instant::now() + STUCK_AFTER);
         assert_eq!(threads(), 0);
         drop(second);
         until(|| threads() == 1);
-        place.0.close();
-        until(|| Arc::strong_count(&place) == 1);
+        crew.close();
+        until(|| Arc::strong_count(&crew) == 1);
     }
 }

@@ -7,7 +7,7 @@
 
 use super::{
     Answer, LOOKUP_DEADLINE, Ticket,
-    crew::{self, Crew, Workplace},
+    crew::Crew,
     outcome,
     record::{Answers, Path},
     seat::Seat,
@@ -42,14 +42,7 @@ pub(super) struct LookUps {
     store: Arc<dyn MailStore>,
     answers: Answers,
     missing: Missing,
-    crew: Crew<LookUp>,
-}
-
-/// One look-up in the queue.
-pub(super) struct LookUp {
-    question: Question,
-    resolved: Resolved,
-    asked: Instant,
+    pub(super) crew: Arc<Crew>,
 }
 
 impl LookUps {
@@ -83,7 +76,8 @@ impl LookUps {
                 Some(Err(reply))
             }
             Ok(resolved) => {
-                crew::put(self, LookUp { question, resolved, asked: Instant::now() });
+                let (look_ups, asked) = (Arc::clone(self), Instant::now());
+                self.crew.put(move |seat| look_ups.look_up(&question, resolved, asked, seat));
                 None
             }
         }
@@ -119,15 +113,8 @@ fn log_refused(question: &Question, reply: &Reply) {
     log::info!("refused s={} to={} reply=\"{}\"", question.id, Path(&question.path), reply.codes());
 }
 
-impl Workplace for LookUps {
-    type Work = LookUp;
-
-    fn crew(&self) -> &Crew<LookUp> {
-        &self.crew
-    }
-
-    fn work(self: Arc<Self>, look_up: LookUp, seat: &Seat) {
-        let LookUp { question, resolved, asked } = look_up;
+impl LookUps {
+    fn look_up(&self, question: &Question, resolved: Resolved, asked: Instant, seat: &Seat) {
         seat.serves(question.id);
         if asked.elapsed() >= LOOKUP_DEADLINE {
             // Whoever asked has told the client so.
@@ -140,8 +127,8 @@ impl Workplace for LookUps {
             log::error!("panic in the store s={} looking up cause={text}", question.id);
             Err(DeliveryError::Unanswered)
         });
-        let result = result.map_err(|error| self.refuse(&question, &error));
-        let Question { ticket, index, .. } = question;
+        let result = result.map_err(|error| self.refuse(question, &error));
+        let &Question { ticket, index, .. } = question;
         (self.answers)(Answer::Checked { ticket, index, result });
     }
 }

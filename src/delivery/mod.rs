@@ -30,7 +30,6 @@ use crate::{
     users::Users,
 };
 use compose::Uncomposed;
-use crew::Workplace;
 use deadline::Transit;
 use lookup::{LookUps, Question};
 use pool::Workers;
@@ -249,17 +248,14 @@ impl Pool {
         declared_size: Option<u64>,
     ) -> Option<Result<Mailbox, Reply>> {
         let question = Question { ticket, id, index, path, declared_size };
-        self.look_ups.check(users, question, self.workers.crew().is_exhausted())
+        self.look_ups.check(users, question, self.workers.crew.is_exhausted())
     }
 
     /// Replaces the threads that hang in the store or the spool at `now`; never blocks. Gives
     /// the moment at which to call this again; none where nothing is under way.
     pub fn watch(&self, now: Instant) -> Option<Instant> {
-        let next = [
-            self.workers.watch(now),
-            crew::watch(&self.look_ups, now),
-            crew::watch(&self.spool, now),
-        ];
+        let next =
+            [self.workers.watch(now), self.look_ups.crew.watch(now), self.spool.crew.watch(now)];
         next.into_iter().flatten().min()
     }
 
@@ -313,8 +309,8 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.workers.crew().close();
-        self.look_ups.crew().close();
-        self.spool.crew().close();
+        self.workers.crew.close();
+        self.look_ups.crew.close();
+        self.spool.crew.close();
     }
 }

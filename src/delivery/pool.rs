@@ -9,7 +9,7 @@ use super::{
     Limits,
     clock::{Clock, Waker},
     compose::{self, Uncomposed},
-    crew::{self, Crew, Workplace},
+    crew::{Crew, STUCK_AFTER},
     deadline::{Job, Remains, Transit},
     lane::{Lanes, Turn},
     outcome,
@@ -31,7 +31,7 @@ pub(super) struct Workers {
     lock_wait: Duration,
     lanes: Lanes,
     clock: Clock,
-    crew: Crew<Work>,
+    pub(super) crew: Arc<Crew>,
 }
 
 /// Jobs that a lock stopped, in their order, and how long they may sleep.
@@ -44,16 +44,6 @@ impl Default for Locked {
     fn default() -> Self {
         Self { jobs: Vec::new(), sleep_max: Duration::MAX }
     }
-}
-
-/// What stands in the workers' queue.
-pub(super) enum Work {
-    /// Make a transaction's deliveries and put them into their lanes.
-    Compose(Arc<Transit>),
-    /// Take a lane's next batch.
-    Run(Turn),
-    /// Drop what was taken back.
-    Discard(Remains),
 }
 
 impl Workers {
@@ -69,19 +59,20 @@ impl Workers {
     }
 
     pub(super) fn submit(self: &Arc<Self>, transit: &Arc<Transit>) {
-        crew::put(self, Work::Compose(Arc::clone(transit)));
+        let (workers, transit) = (Arc::clone(self), Arc::clone(transit));
+        self.crew.put(move |seat| workers.compose(&transit, seat));
     }
 
     /// Has what was taken back dropped, where that may block.
-    pub(super) fn discard(self: &Arc<Self>, remains: Remains) {
-        crew::put(self, Work::Discard(remains));
+    pub(super) fn discard(&self, remains: Remains) {
+        self.crew.put(move |_| drop(remains));
     }
 
-    /// Replaces the workers that are stuck at `now`, as [`crew::watch`] does.
-    pub(super) fn watch(self: &Arc<Self>, now: Instant) -> Option<Instant> {
-        let next = crew::watch(self, now);
+    /// Replaces the workers that are stuck at `now`, as [`Crew::watch`] does.
+    pub(super) fn watch(&self, now: Instant) -> Option<Instant> {
+        let next = self.crew.watch(now);
         // The clock wakes what sleeps without asking whoever watches.
-        next.or_else(|| (!self.lanes.are_idle()).then(|| now + crew::STUCK_AFTER))
+        next.or_else(|| (!self.lanes.are_idle()).then(|| now + STUCK_AFTER))
     }
 
     /// What the clock calls: it keeps nobody alive.
@@ -99,8 +90,14 @@ impl Workers {
     /// Ends a lane's sleep.
     fn wake(self: &Arc<Self>, lane: &Turn) {
         for _ in 0..self.lanes.wake(lane) {
-            crew::put(self, Work::Run(Arc::clone(lane)));
+            self.pass_on(lane);
         }
+    }
+
+    /// Has another worker use a lane's turn.
+    fn pass_on(self: &Arc<Self>, turn: &Turn) {
+        let (workers, turn) = (Arc::clone(self), Arc::clone(turn));
+        self.crew.put(move |seat| workers.run(&turn, seat));
     }
 
     /// Composes; goes on with one of the deliveries itself, so that a message
@@ -115,7 +112,7 @@ impl Workers {
             if let Some(turn) = self.lanes.push(&lane, job)
                 && let Some(turn) = own.replace(turn)
             {
-                crew::put(self, Work::Run(turn));
+                self.pass_on(&turn);
             }
         }
         if let Some(turn) = own {
@@ -163,7 +160,7 @@ impl Workers {
         let Locked { jobs: locked, sleep_max } = batch.unwrap_or_default();
         let after = self.lanes.give_back(turn, locked, sleep_max);
         for _ in 0..after.turns {
-            crew::put(self, Work::Run(Arc::clone(turn)));
+            self.pass_on(turn);
         }
         if let Some(sleep) = after.sleep {
             self.clock.wake_after(sleep, Arc::clone(turn), || self.waker());
@@ -208,22 +205,6 @@ impl Workers {
                 escape::value(mailboxes.join(",").as_bytes()),
                 escape::value(outcome::panic_text(&*panic).as_bytes())
             );
-        }
-    }
-}
-
-impl Workplace for Workers {
-    type Work = Work;
-
-    fn crew(&self) -> &Crew<Work> {
-        &self.crew
-    }
-
-    fn work(self: Arc<Self>, work: Work, seat: &Seat) {
-        match work {
-            Work::Compose(transit) => self.compose(&transit, seat),
-            Work::Run(turn) => self.run(&turn, seat),
-            Work::Discard(remains) => drop(remains),
         }
     }
 }

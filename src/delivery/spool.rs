@@ -9,7 +9,7 @@
 use super::{
     Answer, Limits, Ticket,
     budget::{Budget, Reservation},
-    crew::{self, Crew, Workplace},
+    crew::Crew,
     outcome,
     record::Answers,
     seat::Seat,
@@ -37,14 +37,7 @@ pub(super) struct Spool {
     disk: Arc<Budget>,
     descriptors: Arc<Budget>,
     answers: Answers,
-    crew: Crew<Work>,
-}
-
-/// What the spool's threads do.
-pub(super) enum Work {
-    Append(Append),
-    /// A file that nobody needs, with what it used.
-    Close(File, [Reservation; 2]),
+    pub(super) crew: Arc<Crew>,
 }
 
 /// A part on its way into a file.
@@ -107,7 +100,8 @@ impl Spool {
             );
             return Err(reply::STORAGE_FULL);
         }
-        crew::put(self, Work::Append(append));
+        let spool = Arc::clone(self);
+        self.crew.put(move |seat| spool.write_part(append, seat));
         Ok(())
     }
 
@@ -145,21 +139,9 @@ impl Append {
     }
 }
 
-impl Workplace for Spool {
-    type Work = Work;
-
-    fn crew(&self) -> &Crew<Work> {
-        &self.crew
-    }
-
-    fn work(self: Arc<Self>, work: Work, seat: &Seat) {
-        let Append { ticket, id, file, part, memory } = match work {
-            Work::Close(file, used) => {
-                drop(file);
-                return drop(used);
-            }
-            Work::Append(append) => append,
-        };
+impl Spool {
+    fn write_part(&self, append: Append, seat: &Seat) {
+        let Append { ticket, id, file, part, memory } = append;
         seat.serves(id);
         let result = match self.write(&file.file, &part) {
             Ok(()) => Ok((part, memory)),
@@ -179,7 +161,10 @@ impl Drop for SpoolFile {
     fn drop(&mut self) {
         if let Some(file) = self.file.take() {
             let used = [lock(&self.disk).split(u64::MAX), self.descriptor.split(u64::MAX)];
-            crew::put(&self.spool, Work::Close(file, used));
+            self.spool.crew.put(move |_| {
+                drop(file);
+                drop(used);
+            });
         }
     }
 }
