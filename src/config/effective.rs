@@ -210,8 +210,10 @@ impl<'a> Reader<'a> {
         let log_target = self.log_target(sources.role);
         let log_level = self.one("log-level", ::log::LevelFilter::Info, log_level);
         let Self { errors, warnings, mut shown, .. } = self;
-        let rank = |shown: &Shown| SETTINGS.iter().position(|setting| setting.name == shown.name);
-        shown.sort_by_key(rank);
+        let shown = SETTINGS
+            .iter()
+            .filter_map(|setting| shown.extract_if(.., |shown| shown.name == setting.name).next())
+            .collect();
         errors.or(store.zip(server).map(|(store, server)| Effective {
             sources,
             listen,

@@ -6,7 +6,7 @@
 //! of a file are told at once.
 
 use super::{ConfigError, Given, Kind, SETTINGS, flags::Value, nearest};
-use std::{fs::File, io::Read, ops::Range};
+use std::{collections::BTreeMap, fs::File, io::Read, ops::Range};
 use toml::de::{DeTable, DeValue};
 
 const LIST: &str = "a string or an array of strings, one at least";
@@ -39,9 +39,12 @@ pub fn parse(path: &str, text: &str) -> Result<Given, ConfigError> {
     if !syntax.is_empty() {
         return Err(errors);
     }
-    let mut entries: Vec<_> = table.get_ref().iter().collect();
-    entries.sort_by_key(|(key, _)| key.span().start);
-    for (key, value) in entries {
+    // In the file's order, for the complaints.
+    let mut entries = BTreeMap::new();
+    for (key, value) in table.get_ref() {
+        entries.insert(key.span().start, (key, value));
+    }
+    for (key, value) in entries.into_values() {
         let place = place(key.span());
         let name = key.get_ref().as_ref();
         let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) else {

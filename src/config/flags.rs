@@ -70,11 +70,11 @@ impl Given {
         self
     }
 
-    // Not once more for each flag.
-    #[inline(never)]
-    fn add_flag(&mut self, name: &'static str, texts: Vec<String>) {
-        for text in texts {
-            self.add(name, Value { text, origin: format!("--{name}") });
+    fn add_flags<T: Flag, const N: usize>(&mut self, flags: [(&'static str, T); N]) {
+        for (name, flag) in flags {
+            for text in flag.into_texts() {
+                self.add(name, Value { text, origin: format!("--{name}") });
+            }
         }
     }
 }
@@ -85,7 +85,6 @@ trait Flag {
 }
 
 impl Flag for Option<String> {
-    #[inline(never)]
     fn into_texts(self) -> Vec<String> {
         self.into_iter().collect()
     }
@@ -156,9 +155,11 @@ macro_rules! settings {
             /// The settings among the flags.
             pub fn into_given(self) -> Given {
                 let mut given = Given::default();
-                $(given.add_flag(hyphened!($list), self.$list.into_texts());)*
-                $(given.add_flag(hyphened!($value), self.$value.into_texts());)*
-                $(given.add_flag(hyphened!($switch), self.$switch.into_texts());)*
+                // By way of arrays, so that the code is there once, not once for
+                // each flag.
+                given.add_flags([$((hyphened!($list), self.$list)),*]);
+                given.add_flags([$((hyphened!($value), self.$value)),*]);
+                given.add_flags([$((hyphened!($switch), self.$switch)),*]);
                 given
             }
         }

@@ -27,7 +27,7 @@ const SPOOLED_FROM: u64 = 256 * 1024;
 pub(super) struct Work {
     /// Look-ups under way, and until when.
     look_ups: VecDeque<(RecipientIndex, Instant)>,
-    /// Recipients that were accepted.
+    /// Recipients that were accepted, in RCPT order.
     mailboxes: Vec<(RecipientIndex, Mailbox)>,
     spool: Option<Arc<SpoolFile>>,
     /// Until when the spool may take for the part that it has.
@@ -113,7 +113,9 @@ impl Work {
     }
 
     pub(super) fn accept(&mut self, index: RecipientIndex, mailbox: Mailbox) {
-        self.mailboxes.push((index, mailbox));
+        // Look-ups answer in nearly any order; RCPT order is what counts.
+        let behind = self.mailboxes.iter().rposition(|(before, _)| *before < index);
+        self.mailboxes.insert(behind.map_or(0, |at| at + 1), (index, mailbox));
     }
 
     /// A recipient was refused: what he had of memory goes.
@@ -209,9 +211,7 @@ impl Work {
         };
         self.note_body(used);
         self.has_body = false;
-        let mut mailboxes = std::mem::take(&mut self.mailboxes);
-        // Look-ups answer in any order; RCPT order is what counts.
-        mailboxes.sort_unstable_by_key(|(index, _)| *index);
+        let mailboxes = std::mem::take(&mut self.mailboxes);
         Handed {
             mailboxes: mailboxes.into_iter().map(|(_, mailbox)| mailbox).collect(),
             spool: self.spool.take(),

@@ -58,12 +58,12 @@ impl EventLoop {
         }
         let connections = u32::try_from(self.connections.len()).unwrap_or(u32::MAX);
         self.shortage.not_before = Some(now + RELIEF_INTERVAL.saturating_mul(connections));
-        let mut idle: Vec<(Instant, usize)> = self
-            .connections
-            .iter_mut()
-            .filter_map(|(slot, connection)| Some((connection.idle_with_body()?, slot)))
-            .collect();
-        idle.sort_unstable();
+        let mut idle = BTreeSet::new();
+        for (slot, connection) in self.connections.iter_mut() {
+            if let Some(since) = connection.idle_with_body() {
+                idle.insert((since, slot));
+            }
+        }
         let wanted = self.pool.memory().limit() / RELIEF;
         let mut freed = 0;
         for (_, slot) in idle {
