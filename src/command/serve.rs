@@ -40,6 +40,8 @@ fn start(config: &mut Effective) -> Result<EventLoop, Exit> {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
+    // Before anything is bound or made; once more below, as whoever will use it.
+    let _ = look_at_spool(config)?;
     let mut listeners = Vec::new();
     for address in &config.listen {
         // An error here drops those that were bound, which undoes them.
@@ -137,26 +139,32 @@ pub(super) fn open_store(config: &Effective) -> Result<(), Exit> {
     }
 }
 
-/// Looks at the spool's directory. One that somebody named has to be usable; the
-/// store's own may come later, with the store.
-pub(super) fn open_spool(config: &Effective) -> Result<(), Exit> {
+/// Looks at the spool's directory; gives what an administrator should know of
+/// it. One that somebody named has to be usable; the store's own may come later,
+/// with the store.
+fn look_at_spool(config: &Effective) -> Result<Option<String>, Exit> {
     let limits = &config.limits;
     match delivery::inspect_spool(&*limits.files, &limits.spool_directory) {
-        Ok(warning) => {
-            if let Some(warning) = warning {
-                log::warn!("{warning}");
-            }
-            Ok(())
-        }
+        Ok(warning) => Ok(warning),
         Err(error) if config.is_set("spool-dir") => {
             log::error!("spool-dir: {error}");
-            Err(exit_for(&error))
+            Err(match exit_for(&error) {
+                Exit::InputOutput => Exit::CannotCreate,
+                exit => exit,
+            })
         }
         Err(error) => {
-            log::warn!("{error}; large messages are deferred as long as that is so");
-            Ok(())
+            Ok(Some(format!("{error}; large messages are deferred as long as that is so")))
         }
     }
+}
+
+/// Looks at the spool's directory as whoever will use it.
+pub(super) fn open_spool(config: &Effective) -> Result<(), Exit> {
+    if let Some(warning) = look_at_spool(config)? {
+        log::warn!("{warning}");
+    }
+    Ok(())
 }
 
 /// Reads the settings anew; the loop has it run on a thread of its own.

@@ -9,7 +9,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -22,7 +22,9 @@ const KEPT: u64 = 16;
 pub struct Budget {
     limit: u64,
     used: AtomicU64,
-    /// Called, on any thread, when it is not full any more.
+    /// Somebody waits for some of it.
+    wanted: AtomicBool,
+    /// Called, on any thread, when there is more of it then.
     on_room: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -33,10 +35,15 @@ impl fmt::Debug for Budget {
 }
 
 impl Budget {
-    /// A budget of which nothing is in use. `on_room` is called whenever it was
-    /// full and is not any more; it must not block.
+    /// A budget of which nothing is in use. `on_room` is called once after each
+    /// [`Budget::want`], as soon as some of it is given back; it must not block.
     pub fn new(limit: u64, on_room: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicU64::new(0), on_room: Box::new(on_room) })
+        Arc::new(Self {
+            limit,
+            used: AtomicU64::new(0),
+            wanted: AtomicBool::new(false),
+            on_room: Box::new(on_room),
+        })
     }
 
     /// A reservation of nothing.
@@ -50,9 +57,20 @@ impl Budget {
         reservation.try_grow(amount).then_some(reservation)
     }
 
-    /// Whether those who have something of it have to stop growing.
-    pub fn is_full(&self) -> bool {
-        self.used.load(Ordering::Acquire) >= self.full_mark()
+    /// Notes that somebody waits for some of it. Whoever does looks once more
+    /// after this: what was given back before is not told.
+    pub fn want(&self) {
+        self.wanted.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether somebody waits for some of it.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::SeqCst)
+    }
+
+    /// How much those who have something of it may grow.
+    pub fn room(&self) -> u64 {
+        self.full_mark().saturating_sub(self.used.load(Ordering::SeqCst))
     }
 
     /// What there may be in use.
@@ -65,9 +83,8 @@ impl Budget {
     }
 
     fn give_back(&self, amount: u64) {
-        let before = self.used.fetch_sub(amount, Ordering::AcqRel);
-        let mark = self.full_mark();
-        if before >= mark && before.saturating_sub(amount) < mark {
+        self.used.fetch_sub(amount, Ordering::SeqCst);
+        if self.is_wanted() && self.wanted.swap(false, Ordering::SeqCst) {
             (self.on_room)();
         }
     }
@@ -171,14 +188,19 @@ mod tests {
         });
         let mut body = budget.reserve_nothing();
         body.set(149);
-        assert!(!budget.is_full());
+        assert_eq!(budget.room(), 1);
         body.set(200);
-        assert!(budget.is_full() && budget.try_reserve(1).is_none());
+        assert!(budget.room() == 0 && budget.try_reserve(1).is_none());
         body.set(150);
-        assert_eq!((budget.is_full(), told.load(Ordering::SeqCst)), (true, 0));
-        assert!(!body.try_grow_further(1));
+        assert!(budget.room() == 0 && !body.try_grow_further(1));
         assert!(budget.try_reserve(10).is_some(), "something is kept for who asks first");
-        drop(body);
+        assert_eq!(told.load(Ordering::SeqCst), 0, "nobody waits");
+        budget.want();
+        body.set(149);
+        body.set(100);
         assert_eq!(told.load(Ordering::SeqCst), 1);
+        budget.want();
+        drop(body);
+        assert_eq!(told.load(Ordering::SeqCst), 2);
     }
 }

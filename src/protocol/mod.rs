@@ -12,6 +12,7 @@ mod receiving;
 mod replies;
 mod session;
 
+pub use receiving::PART_OCTETS;
 pub use session::{Event, Phase, Session, Settings};
 
 /// What becomes of a message with a CR or LF in it that is no part of a CRLF.

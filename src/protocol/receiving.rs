@@ -18,9 +18,9 @@ use memchr::memchr2;
 /// Received fields that a message may have (RFC 5321 section 6.3: at least 100).
 const RECEIVED_FIELDS_MAX: u32 = 100;
 
-/// Octets of a message that are kept here at the most; the rest is to be taken
-/// away before more is decoded.
-const PART_OCTETS: usize = 256 * 1024;
+/// Octets of a message that a session keeps at the most, give or take a header
+/// line; what is more is spooled. Its buffer is doubled up to that.
+pub const PART_OCTETS: usize = 256 * 1024;
 /// What a part begins with.
 const PART_OCTETS_MIN: usize = 1024;
 

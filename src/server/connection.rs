@@ -27,6 +27,8 @@ use std::{
 };
 use work::{BODY_OCTETS_MIN, Delivering, Handed, Work};
 
+/// Octets of a message that are read at once, in a turn.
+pub(super) const READ_OCTETS: usize = 64 * 1024;
 /// Octets of commands that are read at once, and where memory is full: what the
 /// session cannot take yet is kept for each of many clients.
 const COMMAND_OCTETS: usize = 4 * 1024;
@@ -227,12 +229,20 @@ impl Connection {
         self.note_memory(turn);
         match next {
             None => self.lost(),
-            Some(Next::Again) if self.can_read() && self.read_room(turn.pool) == 0 => {
-                turn.lacked_memory = true;
-                Next::Starve
-            }
+            Some(Next::Again) if self.has_to_starve(turn) => Next::Starve,
             Some(next) => next,
         }
+    }
+
+    /// Whether it can read but for want of memory.
+    fn has_to_starve(&self, turn: &mut Turn<'_>) -> bool {
+        let starves = || self.can_read() && self.read_room(turn.pool) == 0;
+        if !starves() {
+            return false;
+        }
+        turn.lacked_memory = true;
+        turn.pool.memory().want();
+        starves()
     }
 
     fn can_read(&self) -> bool {
@@ -241,13 +251,18 @@ impl Connection {
 
     /// How much may be read at once now.
     fn read_room(&self, pool: &Pool) -> usize {
-        let is_full = pool.memory().is_full();
-        match (self.session.phase(), is_full) {
-            (Phase::Data, false) => usize::MAX,
-            (Phase::Data, true) if self.work.as_ref().is_some_and(|work| work.is_spooling()) => 0,
-            (Phase::Data, true) => BODY_OCTETS_MIN.saturating_sub(self.session.kept().0),
-            (_, false) => COMMAND_OCTETS,
-            (_, true) => COMMAND_OCTETS_MIN,
+        let memory = pool.memory().room();
+        match self.session.phase() {
+            Phase::Data => {
+                let (kept, capacity) = self.session.kept();
+                let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+                let is_spooling = self.work.as_ref().is_some_and(|work| work.is_spooling());
+                // What it has at least is with the spool now.
+                let least = if is_spooling { 0 } else { BODY_OCTETS_MIN };
+                work::read_room(kept, capacity, memory, least)
+            }
+            _ if memory > 0 => COMMAND_OCTETS,
+            _ => COMMAND_OCTETS_MIN,
         }
     }
 
@@ -310,7 +325,7 @@ impl Connection {
         memory: &Budget,
     ) {
         let result = match result {
-            Ok(_) if memory.is_full() => Ok((Vec::new(), None)),
+            Ok(_) if memory.is_wanted() => Ok((Vec::new(), None)),
             Ok((buffer, memory)) => Ok((buffer, Some(memory))),
             Err(reply) => Err(reply),
         };

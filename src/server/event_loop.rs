@@ -12,7 +12,7 @@ mod memory;
 
 use super::{
     Settings,
-    connection::{Connection, Next, Turn},
+    connection::{Connection, Next, READ_OCTETS, Turn},
     listener::Listener,
     reports::{Report, Reporter, Reports, reports},
     signal::Signals,
@@ -37,8 +37,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Octets read from one connection in a turn.
-const READ_OCTETS_MAX: usize = 64 * 1024;
 /// Events taken from the system at once; the rest come at the next call.
 const EVENTS_MAX: usize = 1024;
 /// The end of the time to drain, in which the last replies have to arrive.
@@ -132,7 +130,7 @@ impl EventLoop {
             ready: VecDeque::new(),
             timers: Timers::default(),
             shortage: Shortage::default(),
-            buffer: vec![0; READ_OCTETS_MAX],
+            buffer: vec![0; READ_OCTETS],
             next_number: first_number(),
             drain: None,
             watch_at: None,

@@ -7,6 +7,7 @@
 mod daemon;
 
 mod bad_clients;
+mod budgets;
 mod client;
 mod ending;
 mod limits;
