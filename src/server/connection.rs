@@ -48,8 +48,17 @@ pub(super) struct Turn<'a> {
     pub(super) buffer: &'a mut [u8],
     pub(super) pool: &'a Pool,
     pub(super) ticket: Ticket,
-    /// Set where there was too little memory.
-    pub(super) lacked_memory: bool,
+    /// What there was too little memory for.
+    pub(super) lack: Lack,
+}
+
+/// Too little memory in a turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Lack {
+    /// The connection waits for some.
+    pub(super) starves: bool,
+    /// A recipient or a message was deferred for that.
+    pub(super) defers: bool,
 }
 
 /// What follows a turn.
@@ -240,7 +249,7 @@ impl Connection {
         if !starves() {
             return false;
         }
-        turn.lacked_memory = true;
+        turn.lack.starves = true;
         turn.pool.memory().want();
         starves()
     }
@@ -487,13 +496,13 @@ impl Connection {
             }
             Event::AdmitData { declared_size } => {
                 let admitted = self.work(turn).admit_data(turn.pool, declared_size);
-                turn.lacked_memory |= admitted.is_err();
+                turn.lack.defers |= admitted.is_err();
                 self.session.admitted(admitted);
             }
             Event::CheckRecipient { index, path, declared_size } => {
                 let id = self.session.id();
                 if !self.work(turn).admit_recipient() {
-                    turn.lacked_memory = true;
+                    turn.lack.defers = true;
                     return self.session.recipient_checked(index, reply::OUT_OF_MEMORY);
                 }
                 let users = &self.settings.users;

@@ -9,10 +9,11 @@
 
 mod accepting;
 mod memory;
+mod occasional;
 
 use super::{
     Settings,
-    connection::{Connection, Next, READ_OCTETS, Turn},
+    connection::{Connection, Lack, Next, READ_OCTETS, Turn},
     listener::Listener,
     reports::{Report, Reporter, Reports, reports},
     signal::Signals,
@@ -315,12 +316,11 @@ impl EventLoop {
                 buffer: &mut self.buffer,
                 pool: &self.pool,
                 ticket,
-                lacked_memory: false,
+                lack: Lack::default(),
             };
             let next = guarded(connection, |connection| connection.turn(&mut turn));
-            if turn.lacked_memory {
-                self.shortage.note(now);
-            }
+            let lack = turn.lack;
+            self.shortage.note(lack, &self.pool, now);
             self.follow(slot, next);
         }
     }

@@ -5,7 +5,7 @@
 //! there are no others.
 //! May not: serve; a client that is let in gets its turns in the loop.
 
-use super::{EventLoop, Transport};
+use super::{EventLoop, Transport, occasional::Occasional};
 use crate::{
     reply::{self, Reply},
     server::{connection::Connection, listener::Listener},
@@ -24,8 +24,6 @@ use std::{
 const ACCEPTS_MAX: usize = 64;
 /// When accepting is tried again after it failed for want of descriptors.
 const RETRY: Duration = Duration::from_millis(100);
-/// How often what a crowd of clients can cause is logged.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Which listeners may have more, and what stands against it.
 #[derive(Default)]
@@ -39,29 +37,6 @@ pub(super) struct Accepting {
     errors: Occasional,
     not_allowed: Occasional,
     too_many: Occasional,
-}
-
-/// A line that is logged once in a while, with the count of those left out.
-#[derive(Default)]
-struct Occasional {
-    logged_at: Option<Instant>,
-    left_out: u64,
-}
-
-impl Occasional {
-    /// What to add to the line, where it is to be logged now.
-    fn now(&mut self, now: Instant) -> Option<String> {
-        if self.logged_at.is_some_and(|at| now.duration_since(at) < LOG_INTERVAL) {
-            self.left_out += 1;
-            return None;
-        }
-        self.logged_at = Some(now);
-        let left_out = std::mem::take(&mut self.left_out);
-        Some(format!(
-            "{left_out} more since the last such line, at most one in {} s",
-            LOG_INTERVAL.as_secs()
-        ))
-    }
 }
 
 impl Accepting {

@@ -4,7 +4,8 @@
 //! room: the one that has been idle longest, first.
 //! May not: count memory; the pool's budget does.
 
-use super::EventLoop;
+use super::{EventLoop, Lack, occasional::Occasional};
+use crate::{delivery::Pool, reply};
 use std::{
     collections::BTreeSet,
     mem,
@@ -25,12 +26,25 @@ pub(super) struct Shortage {
     /// When memory is made free.
     pub(super) relief_at: Option<Instant>,
     not_before: Option<Instant>,
+    deferrals: Occasional,
 }
 
 impl Shortage {
-    /// Somebody got no memory.
-    pub(super) fn note(&mut self, now: Instant) {
+    /// Notes what there was too little memory for.
+    pub(super) fn note(&mut self, lack: Lack, pool: &Pool, now: Instant) {
+        if lack == Lack::default() {
+            return;
+        }
         self.relief_at.get_or_insert(self.not_before.map_or(now, |at| at.max(now)));
+        if lack.defers
+            && let Some(others) = self.deferrals.now(now)
+        {
+            log::warn!(
+                "memory full: memory-budget, {} octets, is in use; reply=\"{}\"; {others}",
+                pool.memory().limit(),
+                reply::OUT_OF_MEMORY.codes()
+            );
+        }
     }
 }
 
