@@ -11,11 +11,11 @@ use super::{
     alarm::{Alarm, Thread},
     seat::Seat,
 };
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use std::{
+    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
@@ -41,13 +41,13 @@ type Work = Box<dyn FnOnce(&Seat) + Send>;
 pub(super) struct Crew {
     name: &'static str,
     threads_max: usize,
-    /// `None` wakes a thread, so that it ends.
-    queue: (Sender<Option<Work>>, Receiver<Option<Work>>),
+    queue: Mutex<Queue>,
+    /// There is work, or the crew is closed.
+    available: Condvar,
     /// Work that is queued or being done, but for what is stuck.
     unfinished: AtomicUsize,
     /// Those that are not stuck.
     threads: AtomicUsize,
-    closed: AtomicBool,
     /// From when the seats count.
     began: Instant,
     /// As many as there can be threads, stuck or not.
@@ -55,6 +55,19 @@ pub(super) struct Crew {
     stuck: Mutex<Stuck>,
     /// As many are stuck as may be, and one more.
     exhausted: AtomicBool,
+}
+
+/// Work that nobody does yet.
+///
+/// A lock and a condition, not a channel: a thread that waits sleeps at once. A
+/// channel's receiver gives its processor away some times before that, which
+/// costs more than all else here.
+#[derive(Default)]
+struct Queue {
+    work: VecDeque<Work>,
+    /// Threads that wait.
+    idle: usize,
+    is_closed: bool,
 }
 
 /// The threads that are stuck.
@@ -71,10 +84,10 @@ impl Crew {
         Arc::new(Self {
             name,
             threads_max,
-            queue: unbounded(),
+            queue: Mutex::default(),
+            available: Condvar::new(),
             unfinished: AtomicUsize::new(0),
             threads: AtomicUsize::new(0),
-            closed: AtomicBool::new(false),
             began: Instant::now(),
             seats: (0..threads_max + STUCK_MAX).map(|_| Seat::default()).collect(),
             stuck: Mutex::default(),
@@ -85,7 +98,13 @@ impl Crew {
     /// Queues work, and starts a thread where there is none for it; never blocks.
     pub(super) fn put(self: &Arc<Self>, work: impl FnOnce(&Seat) + Send + 'static) {
         self.unfinished.fetch_add(1, Ordering::AcqRel);
-        let _ = self.queue.0.send(Some(Box::new(work)));
+        let mut queue = lock(&self.queue);
+        queue.work.push_back(Box::new(work));
+        let is_awaited = queue.idle > 0;
+        drop(queue);
+        if is_awaited {
+            self.available.notify_one();
+        }
         self.fill();
     }
 
@@ -93,7 +112,7 @@ impl Crew {
     /// call this again: when the next may be stuck; none where nothing is under
     /// way.
     pub(super) fn watch(self: &Arc<Self>, now: Instant) -> Option<Instant> {
-        let next = self.look(&mut self.lock(), now);
+        let next = self.look(&mut lock(&self.stuck), now);
         self.fill();
         next
     }
@@ -101,21 +120,14 @@ impl Crew {
     /// Lets the threads end, each after what it does now. What is still queued
     /// is not begun. A thread that hangs is not waited for.
     pub(super) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-        for _ in &self.seats {
-            // Both ends are in `self`, so the channel is open.
-            let _ = self.queue.0.send(None);
-        }
+        lock(&self.queue).is_closed = true;
+        self.available.notify_all();
     }
 
     /// Whether [`STUCK_MAX`] threads are stuck, and one more that nobody
     /// replaces: what is queued may wait long.
     pub(super) fn is_exhausted(&self) -> bool {
         self.exhausted.load(Ordering::Acquire)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Stuck> {
-        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Marks those that are stuck at `now`; gives the next moment to look.
@@ -195,13 +207,32 @@ impl Crew {
         started.is_ok()
     }
 
+    /// Waits for work; none once the crew is closed.
+    fn next(&self) -> Option<Work> {
+        let mut queue = lock(&self.queue);
+        loop {
+            let work = queue.work.pop_front();
+            if !queue.is_closed && work.is_some() {
+                return work;
+            }
+            if let Some(work) = work {
+                // Dropping it may block: here, not where the crew was closed.
+                drop(queue);
+                drop(work);
+                queue = lock(&self.queue);
+            } else if queue.is_closed {
+                return None;
+            } else {
+                queue.idle += 1;
+                queue = self.available.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue.idle -= 1;
+            }
+        }
+    }
+
     fn serve(self: &Arc<Self>, number: usize) {
         let Some(seat) = self.seats.get(number - 1) else { return };
-        while let Ok(Some(work)) = self.queue.1.recv() {
-            if self.closed.load(Ordering::Acquire) {
-                // Dropping it may block: here, not where the crew was closed.
-                continue;
-            }
+        while let Some(work) = self.next() {
             seat.begin(self.began.elapsed());
             let done = catch_unwind(AssertUnwindSafe(|| work(seat)));
             let was_stuck = seat.end();
@@ -226,7 +257,7 @@ impl Crew {
     /// If not, it has to end: the crew is full without it.
     fn comes_back(self: &Arc<Self>, number: usize, seat: &Seat) -> bool {
         let thread = self.thread(number, seat);
-        let mut stuck = self.lock();
+        let mut stuck = lock(&self.stuck);
         stuck.count -= 1;
         if stuck.count == 0 {
             stuck.alarm.over(&thread);
@@ -242,6 +273,11 @@ impl Crew {
         self.fill();
         counts
     }
+}
+
+/// A thread that panicked elsewhere leaves nothing half done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
