@@ -5,13 +5,14 @@
 //! Holds: however many become stuck and return, there is no more than one line
 //! of each kind in [`LOGGED_EVERY`].
 
-use super::crew::STUCK_MAX;
 use crate::transaction::TransactionId;
 use std::{
     fmt::{self, Display},
     time::{Duration, Instant},
 };
 
+/// How many of a crew may be stuck and replaced at the same time.
+pub(super) const STUCK_MAX: usize = 64;
 /// The first of a crew that becomes stuck is logged at once, those after it
 /// together, this often.
 const LOGGED_EVERY: Duration = Duration::from_secs(60);

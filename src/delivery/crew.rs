@@ -8,7 +8,7 @@
 //! in the work ends no thread.
 
 use super::{
-    alarm::{Alarm, Thread},
+    alarm::{Alarm, STUCK_MAX, Thread},
     seat::Seat,
 };
 use std::{
@@ -28,8 +28,6 @@ const STACK_OCTETS: usize = 512 * 1024;
 /// A thread that is this long in one piece of work is stuck: it no longer
 /// counts, and another takes its place.
 pub(super) const STUCK_AFTER: Duration = Duration::from_secs(1);
-/// How many of a crew may be stuck and replaced at the same time.
-pub(super) const STUCK_MAX: usize = 64;
 
 /// One piece of work; may block. It tells the seat for whom it works.
 type Work = Box<dyn FnOnce(&Seat) + Send>;

@@ -10,7 +10,7 @@
 
 use super::{
     compose::Uncomposed,
-    pool::Workers,
+    crew::Crew,
     record::{Recipient, Record},
 };
 use crate::{
@@ -29,11 +29,11 @@ use std::{
 pub struct InProgress {
     transit: Arc<Transit>,
     /// Who drops what is taken back.
-    workers: Weak<Workers>,
+    workers: Weak<Crew>,
 }
 
 impl InProgress {
-    pub(super) fn new(transit: Arc<Transit>, workers: &Arc<Workers>) -> Self {
+    pub(super) fn new(transit: Arc<Transit>, workers: &Arc<Crew>) -> Self {
         Self { transit, workers: Arc::downgrade(workers) }
     }
 
@@ -57,7 +57,7 @@ impl InProgress {
         record
             .recipients
             .iter()
-            .filter(|recipient| record.resends.leave_open(record, recipient))
+            .filter(|recipient| record.leave_open(recipient))
             .map(|recipient| record.left_open(recipient))
             .collect()
     }
@@ -93,7 +93,7 @@ impl InProgress {
         if let Some(workers) = self.workers.upgrade()
             && !remains.is_empty()
         {
-            workers.discard(remains);
+            workers.put(move |_| drop(remains));
         }
         withdrawn
     }
@@ -187,14 +187,11 @@ impl Job {
         self.transit.take(self.at)
     }
 
-    /// Its delivery has ended in the store: what came late there will be known
-    /// when it is sent again.
+    /// Its delivery has ended in the store. May block.
     pub(super) fn has_ended(&self, message: &Message) {
         let record = &self.transit.record;
-        if let Some(recipient) = record.recipients.get(self.at)
-            && recipient.fate.is_outcome_open()
-        {
-            record.resends.complete(record, recipient, message);
+        if let Some(recipient) = record.recipients.get(self.at) {
+            record.has_ended(recipient, message);
         }
     }
 

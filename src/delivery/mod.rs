@@ -303,7 +303,7 @@ impl Pool {
         };
         let transit = Arc::new(Transit::new(record, uncomposed));
         self.workers.submit(&transit);
-        InProgress::new(transit, &self.workers)
+        InProgress::new(transit, &self.workers.crew)
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     clock::{Clock, Waker},
     compose::{self, Uncomposed},
     crew::{Crew, STUCK_AFTER},
-    deadline::{Job, Remains, Transit},
+    deadline::{Job, Transit},
     lane::{Lanes, Turn},
     outcome,
     room::Watch,
@@ -61,11 +61,6 @@ impl Workers {
     pub(super) fn submit(self: &Arc<Self>, transit: &Arc<Transit>) {
         let (workers, transit) = (Arc::clone(self), Arc::clone(transit));
         self.crew.put(move |seat| workers.compose(&transit, seat));
-    }
-
-    /// Has what was taken back dropped, where that may block.
-    pub(super) fn discard(&self, remains: Remains) {
-        self.crew.put(move |_| drop(remains));
     }
 
     /// Replaces the workers that are stuck at `now`, as [`Crew::watch`] does.

@@ -8,7 +8,7 @@ use super::{
     Answer, Ticket,
     budget::Reservation,
     outcome,
-    resend::{Known, Resends},
+    resend::{Known, Resends, Sent},
 };
 use crate::{
     escape,
@@ -69,7 +69,7 @@ impl Record {
             self.answer(recipient, reply);
         } else if recipient.fate.is_outcome_open() {
             self.log_late(recipient, result);
-            self.resends.late(self, recipient, result);
+            self.resends.late(self.sent(recipient), result);
         } else if recipient.fate.is_withdrawn()
             && let Ok(id) = result
         {
@@ -82,12 +82,37 @@ impl Record {
         }
     }
 
+    /// Stops waiting for a commit that has begun; says whether it had.
+    pub(super) fn leave_open(&self, recipient: &Recipient) -> bool {
+        self.resends.leave_open(self.sent(recipient), &recipient.fate)
+    }
+
+    /// The recipient's delivery has ended in the store: what came late there will
+    /// be known when it is sent again. May block.
+    pub(super) fn has_ended(&self, recipient: &Recipient, message: &Message) {
+        if recipient.fate.is_outcome_open() {
+            self.resends.complete(self.sent(recipient), message);
+        }
+    }
+
+    fn sent<'a>(&'a self, recipient: &'a Recipient) -> Sent<'a> {
+        Sent {
+            transaction: self.id,
+            index: recipient.index,
+            sender: self.reverse_path.as_str(),
+            recipient: recipient.path.as_str(),
+            octets: self.octets,
+            message_id: self.header.message_id.as_deref(),
+        }
+    }
+
     /// Answers the recipients for whom the message came before, where what became
     /// of that was left open. Says for each recipient whether it is to be
     /// delivered. May block.
     pub(super) fn answer_resends(&self, message: &Message) -> Vec<bool> {
         let mut wanted = vec![true; self.recipients.len()];
-        let known = self.resends.known(self, message);
+        let sent = self.recipients.iter().map(|recipient| self.sent(recipient));
+        let known = self.resends.known(&sent, message);
         for ((recipient, known), wanted) in self.recipients.iter().zip(known).zip(&mut wanted) {
             if let Some(known) = known {
                 *wanted = false;

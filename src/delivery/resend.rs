@@ -7,9 +7,8 @@
 //! empty; nothing is read of a message unless sender, recipient and size are
 //! those of an entry; no file is read under the lock.
 
-use super::record::{Recipient, Record};
 use crate::transaction::{RecipientIndex, TransactionId};
-use postino_store::{Body, DeliveryError, DeliveryId, Message};
+use postino_store::{Body, DeliveryError, DeliveryId, Fate, Message};
 use std::{
     collections::VecDeque,
     hash::{BuildHasher, Hasher, RandomState},
@@ -27,6 +26,19 @@ const ENTRIES_MAX: usize = 1_000;
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How much of a body is read and hashed at once.
 const BLOCK_OCTETS: usize = 16 * 1024;
+
+/// One recipient's message: which one it is, and what a resend has in common
+/// with it.
+#[derive(Clone, Copy)]
+pub(super) struct Sent<'a> {
+    pub(super) transaction: TransactionId,
+    pub(super) index: RecipientIndex,
+    pub(super) sender: &'a str,
+    pub(super) recipient: &'a str,
+    /// By RFC 1870 section 5.
+    pub(super) octets: u64,
+    pub(super) message_id: Option<&'a [u8]>,
+}
 
 /// What is known of a message that comes again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,21 +97,21 @@ enum State {
 impl Resends {
     /// Stops waiting for the recipient's commit where it has begun, and notes
     /// that; says whether it had.
-    pub(super) fn leave_open(&self, record: &Record, recipient: &Recipient) -> bool {
+    pub(super) fn leave_open(&self, sent: Sent<'_>, fate: &Fate) -> bool {
         let mut table = self.lock();
         // Under the lock, so that a result that comes now finds the entry.
-        if !recipient.fate.leave_open() {
+        if !fate.leave_open() {
             return false;
         }
         let now = Instant::now();
         table.note(Entry {
-            first: record.id,
-            index: recipient.index,
+            first: sent.transaction,
+            index: sent.index,
             noted: now,
-            sender: record.reverse_path.as_str().to_owned(),
-            recipient: recipient.path.as_str().to_owned(),
-            octets: record.octets,
-            message_id: record.header.message_id.clone(),
+            sender: sent.sender.to_owned(),
+            recipient: sent.recipient.to_owned(),
+            octets: sent.octets,
+            message_id: sent.message_id.map(<[u8]>::to_vec),
             state: State::Open,
         });
         self.count.store(table.entries.len(), Ordering::Release);
@@ -107,14 +119,9 @@ impl Resends {
     }
 
     /// The late result of a recipient whose outcome was left open.
-    pub(super) fn late(
-        &self,
-        record: &Record,
-        recipient: &Recipient,
-        result: Result<&DeliveryId, &DeliveryError>,
-    ) {
+    pub(super) fn late(&self, sent: Sent<'_>, result: Result<&DeliveryId, &DeliveryError>) {
         let mut table = self.lock();
-        let Some(at) = table.place_of(record.id, recipient.index) else { return };
+        let Some(at) = table.place_of(sent) else { return };
         match (result, table.entries.get_mut(at)) {
             (Ok(id), Some(entry)) => entry.state = State::StoredUnread(id.clone()),
             // There is no copy: the resend has to be stored.
@@ -125,9 +132,9 @@ impl Resends {
 
     /// Makes the digest after a late result, where that was a success. May
     /// block.
-    pub(super) fn complete(&self, record: &Record, recipient: &Recipient, message: &Message) {
+    pub(super) fn complete(&self, sent: Sent<'_>, message: &Message) {
         let is_unread = |table: &Table| {
-            let place = table.place_of(record.id, recipient.index);
+            let place = table.place_of(sent);
             let entry = place.and_then(|at| table.entries.get(at));
             entry.is_some_and(|entry| matches!(entry.state, State::StoredUnread(_)))
         };
@@ -140,13 +147,13 @@ impl Resends {
                 log::warn!(
                     "cannot read the message s={} to know its resend: {error}; for a day that \
                      gets 451",
-                    record.id
+                    sent.transaction
                 );
                 return;
             }
         };
         let mut table = self.lock();
-        let place = table.place_of(record.id, recipient.index);
+        let place = table.place_of(sent);
         if let Some(entry) = place.and_then(|at| table.entries.get_mut(at))
             && let State::StoredUnread(id) = &entry.state
         {
@@ -154,9 +161,13 @@ impl Resends {
         }
     }
 
-    /// What is known of the message for each of the record's recipients, in
-    /// their order; empty where that is nothing for all of them. May block.
-    pub(super) fn known(&self, record: &Record, message: &Message) -> Vec<Option<Known>> {
+    /// What is known of the message for each of its recipients, in their order;
+    /// empty where that is nothing for all of them. May block.
+    pub(super) fn known<'a>(
+        &self,
+        sent: &(impl Iterator<Item = Sent<'a>> + Clone),
+        message: &Message,
+    ) -> Vec<Option<Known>> {
         if self.is_empty() {
             return Vec::new();
         }
@@ -164,12 +175,11 @@ impl Resends {
         let mut table = self.lock();
         table.forget_old(now);
         self.count.store(table.entries.len(), Ordering::Release);
-        let all = |table: &Table, digest| {
-            record.recipients.iter().map(|each| table.known(record, each, digest)).collect()
-        };
-        let recipients = record.recipients.iter();
-        let candidates: Vec<bool> = recipients
-            .flat_map(|each| table.candidates(record, each))
+        let all =
+            |table: &Table, digest| sent.clone().map(|each| table.known(each, digest)).collect();
+        let candidates: Vec<bool> = sent
+            .clone()
+            .flat_map(|each| table.candidates(each))
             .map(|entry| matches!(entry.state, State::Stored(..)))
             .collect();
         if candidates.is_empty() {
@@ -210,40 +220,32 @@ impl Table {
         }
     }
 
-    fn place_of(&self, first: TransactionId, index: RecipientIndex) -> Option<usize> {
-        self.entries.iter().position(|entry| entry.first == first && entry.index == index)
+    fn place_of(&self, sent: Sent<'_>) -> Option<usize> {
+        let is_its = |entry: &Entry| entry.first == sent.transaction && entry.index == sent.index;
+        self.entries.iter().position(is_its)
     }
 
     /// Entries of the same sender, recipient and size.
-    fn candidates<'a>(
-        &'a self,
-        record: &'a Record,
-        recipient: &'a Recipient,
-    ) -> impl Iterator<Item = &'a Entry> {
-        self.entries.iter().filter(|entry| {
-            entry.octets == record.octets
-                && entry.recipient == recipient.path.as_str()
-                && entry.sender == record.reverse_path.as_str()
+    fn candidates<'a>(&'a self, sent: Sent<'a>) -> impl Iterator<Item = &'a Entry> {
+        self.entries.iter().filter(move |entry| {
+            entry.octets == sent.octets
+                && entry.recipient == sent.recipient
+                && entry.sender == sent.sender
         })
     }
 
     /// Where one entry says that it was stored and another that this is open, it
     /// is open: what is told as stored must be.
-    fn known(
-        &self,
-        record: &Record,
-        recipient: &Recipient,
-        digest: Option<Digest>,
-    ) -> Option<Known> {
+    fn known(&self, sent: Sent<'_>, digest: Option<Digest>) -> Option<Known> {
         let mut known = None;
-        for entry in self.candidates(record, recipient) {
+        for entry in self.candidates(sent) {
             match &entry.state {
                 State::Stored(id, its) if Some(*its) == digest => {
                     known = Some(Known { first: entry.first, stored: Some(id.clone()) });
                 }
                 State::Stored(..) => {}
                 State::Open | State::StoredUnread(_) => {
-                    if entry.message_id == record.header.message_id {
+                    if entry.message_id.as_deref() == sent.message_id {
                         return Some(Known { first: entry.first, stored: None });
                     }
                 }
@@ -310,7 +312,7 @@ mod tests {
         let (mut table, start) = (Table::default(), Instant::now());
         let has = |table: &Table, session| {
             let id = TransactionId { session, transaction: 1 };
-            table.place_of(id, RecipientIndex(0)).is_some()
+            table.entries.iter().any(|entry| entry.first == id)
         };
         let (one_more, minute) = (u32::try_from(ENTRIES_MAX).unwrap(), Duration::from_secs(60));
         for session in 0..=one_more {
