@@ -5,10 +5,14 @@
 //! May not: bind, make or change anything; names of users and groups are looked
 //! up, and that is all that is asked of the system.
 
+pub use super::reader::Shown;
 use super::{
     ConfigError, DEFAULT_FILE, Given, SETTINGS, file,
-    flags::Value,
-    values::{self, DURATION_FORM, SIZE_FORM},
+    parsing::{
+        bare_newlines, delimiter, domain, domain_lower, group, log_level, mailbox, memory_budget,
+        parsed, percent, size, socket_mode, source, user,
+    },
+    reader::Reader,
 };
 use crate::{
     delivery,
@@ -17,16 +21,15 @@ use crate::{
     server::{self, ListenAddress, Network, SocketRights},
     stores,
     sys::{credentials::Identity, names},
-    transaction::address::{Address, is_domain},
+    transaction::address::is_domain,
     users::{Source, Users},
 };
-use postino_store::{MailStore, MailboxName};
+use postino_store::MailStore;
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
-    time::Duration,
 };
 
 /// The store where neither flag nor file names one.
@@ -34,9 +37,6 @@ const DEFAULT_STORE: &str = "maildir:./mail";
 
 /// Where large messages wait if the store has no directory for them.
 const DEFAULT_SPOOL: &str = "/var/tmp";
-
-/// The least memory: with less not even one message of many recipients comes in.
-const MEMORY_MIN: u64 = 1 << 20;
 
 /// Settings that are read at the start only.
 const NEED_RESTART: &[&str] = &[
@@ -76,17 +76,6 @@ pub struct Sources {
     pub flags: Given,
     /// The file that `--config` names.
     pub file: Option<String>,
-}
-
-/// One setting in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
-    /// Its name.
-    pub name: &'static str,
-    /// Its value.
-    pub value: String,
-    /// Whether flag or file set it.
-    pub is_set: bool,
 }
 
 /// All settings, checked.
@@ -165,17 +154,7 @@ impl Effective {
     }
 }
 
-/// Reads settings one by one and gathers complaints; after one, what it gives
-/// is a default that nobody will see.
-struct Reader<'a> {
-    given: &'a Given,
-    has_file: bool,
-    errors: ConfigError,
-    warnings: Vec<String>,
-    shown: Vec<Shown>,
-}
-
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     fn read(mut self, sources: Sources) -> Result<Effective, ConfigError> {
         let hostname = self.hostname();
         let domains = self.list("domains", Vec::new(), domain_lower);
@@ -406,105 +385,6 @@ impl<'a> Reader<'a> {
         self.default_is(if role == Role::Inetd { "syslog" } else { "stderr" });
         target
     }
-
-    fn file_hint(&self) -> &'static str {
-        if self.has_file { " in the config file nor as a flag" } else { "" }
-    }
-
-    fn switch(&mut self, name: &'static str) -> bool {
-        self.one(name, false, |text| Ok(text == "true"))
-    }
-
-    fn duration(&mut self, name: &'static str, default_s: u64) -> Duration {
-        self.one(name, Duration::from_secs(default_s), |text| {
-            values::duration(text)
-                .filter(|duration| !duration.is_zero())
-                .ok_or_else(|| format!("is not {DURATION_FORM}, from 1s to 365d"))
-        })
-    }
-
-    fn number<T>(&mut self, name: &'static str, default: T, min: T, max: T) -> T
-    where
-        T: std::str::FromStr + PartialOrd + std::fmt::Display + Copy,
-    {
-        self.one(name, default, |text| {
-            let number = text.parse().ok().filter(|number| (min..=max).contains(number));
-            number.ok_or_else(|| format!("is no whole number from {min} to {max}"))
-        })
-    }
-
-    /// A setting with one value; `read` says what is wrong with a text, as the
-    /// end of a sentence that begins with it.
-    fn one<T>(
-        &mut self,
-        name: &'static str,
-        default: T,
-        read: impl FnOnce(&str) -> Result<T, String>,
-    ) -> T {
-        let Some(value) = self.given_value(name) else { return default };
-        match read(&value.text) {
-            Ok(read) => {
-                self.note_set(name, value);
-                read
-            }
-            Err(wrong) => {
-                self.complain(value, &wrong);
-                default
-            }
-        }
-    }
-
-    // What does not depend on a value's type is compiled once.
-
-    /// The value given; without one the default is noted.
-    #[inline(never)]
-    fn given_value(&mut self, name: &'static str) -> Option<&'a Value> {
-        let given = self.given.get(name).last();
-        if given.is_none() {
-            let setting = SETTINGS.iter().find(|setting| setting.name == name);
-            let text = setting.map_or("", |setting| setting.default).to_owned();
-            self.shown.push(Shown { name, value: text, is_set: false });
-        }
-        given
-    }
-
-    #[inline(never)]
-    fn note_set(&mut self, name: &'static str, value: &Value) {
-        self.shown.push(Shown { name, value: value.text.clone(), is_set: true });
-    }
-
-    #[inline(never)]
-    fn complain(&mut self, Value { text, origin }: &Value, wrong: &str) {
-        self.errors.add(format!("{origin}: {text:?} {wrong}"));
-    }
-
-    fn list<T: std::fmt::Display>(
-        &mut self,
-        name: &'static str,
-        default: Vec<T>,
-        read: impl Fn(&str) -> Result<T, String>,
-    ) -> Vec<T> {
-        let given = self.given.get(name);
-        let mut list = Vec::new();
-        for value in given {
-            match read(&value.text) {
-                Ok(item) => list.push(item),
-                Err(wrong) => self.complain(value, &wrong),
-            }
-        }
-        let list = if given.is_empty() { default } else { list };
-        let text: Vec<String> = list.iter().map(ToString::to_string).collect();
-        let is_set = !given.is_empty();
-        self.shown.push(Shown { name, value: text.join(" "), is_set });
-        list
-    }
-
-    /// A default that is known only here, to be shown in place of the table's.
-    fn default_is(&mut self, value: impl std::fmt::Display) {
-        if let Some(shown) = self.shown.last_mut().filter(|shown| !shown.is_set) {
-            shown.value = value.to_string();
-        }
-    }
 }
 
 /// Whether there is a file; one that cannot be looked for is an error, since
@@ -512,96 +392,6 @@ impl<'a> Reader<'a> {
 fn is_there(path: &str) -> Result<bool, ConfigError> {
     let there = Path::new(path).try_exists();
     there.map_err(|error| ConfigError::one(format!("{path}: cannot look for it: {error}")))
-}
-
-fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error: T::Err| format!("is wrong: {error}"))
-}
-
-fn size(text: &str) -> Result<u64, String> {
-    values::size(text).ok_or_else(|| format!("is not {SIZE_FORM}"))
-}
-
-fn memory_budget(text: &str) -> Result<u64, String> {
-    let memory = size(text)?;
-    if memory >= MEMORY_MIN { Ok(memory) } else { Err("is less than 1M".to_owned()) }
-}
-
-/// `5%`.
-fn percent(text: &str) -> Result<u8, String> {
-    let number = text.strip_suffix('%').and_then(|digits| digits.parse().ok());
-    let percent = number.filter(|percent| *percent < 100 && !text.starts_with('+'));
-    percent.ok_or_else(|| "is not a percentage from 0% to 99%".to_owned())
-}
-
-fn domain(text: &str) -> Result<String, String> {
-    let complaint = "is no domain: labels of letters, digits and inner hyphens, dots between";
-    if is_domain(text) { Ok(text.to_owned()) } else { Err(complaint.to_owned()) }
-}
-
-fn domain_lower(text: &str) -> Result<String, String> {
-    domain(text).map(|domain| domain.to_ascii_lowercase())
-}
-
-/// The mailbox of an address, named as users name theirs.
-fn mailbox(text: &str) -> Result<MailboxName, String> {
-    let wrong = |why: &dyn std::fmt::Display| format!("is no address of a mailbox: {why}");
-    let address = Address::parse(text.as_bytes()).map_err(|_| wrong(&"say NAME@DOMAIN"))?;
-    let name = format!("{}@{}", address.local_part, address.domain).to_ascii_lowercase();
-    MailboxName::new(name).map_err(|error| wrong(&error))
-}
-
-fn bare_newlines(text: &str) -> Result<BareNewlines, String> {
-    match text {
-        "reject" => Ok(BareNewlines::Reject),
-        "keep" => Ok(BareNewlines::Keep),
-        "normalise" => Ok(BareNewlines::Normalise),
-        _ => Err("is not one of reject, keep and normalise".to_owned()),
-    }
-}
-
-fn source(text: &str) -> Result<Source, String> {
-    match text {
-        "any" => Ok(Source::Any),
-        "store" => Ok(Source::Store),
-        _ => Err("is not one of any and store, which are all that this version has".to_owned()),
-    }
-}
-
-/// One character that may stand in a local part, or none.
-fn delimiter(text: &str) -> Result<Option<char>, String> {
-    let mut characters = text.chars();
-    match (characters.next(), characters.next()) {
-        (None, _) => Ok(None),
-        (Some(c), None) if c.is_ascii_punctuation() && !"@\"<>()[]\\,:;/".contains(c) => {
-            Ok(Some(c))
-        }
-        _ => Err("is not one character such as + or -, nor empty".to_owned()),
-    }
-}
-
-fn socket_mode(text: &str) -> Result<u32, String> {
-    let is_octal = !text.is_empty() && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
-    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o777);
-    mode.ok_or_else(|| "is no octal mode from 0000 to 0777, such as 0660".to_owned())
-}
-
-fn log_level(text: &str) -> Result<::log::LevelFilter, String> {
-    match text {
-        "error" => Ok(::log::LevelFilter::Error),
-        "warn" => Ok(::log::LevelFilter::Warn),
-        "info" => Ok(::log::LevelFilter::Info),
-        "debug" => Ok(::log::LevelFilter::Debug),
-        _ => Err("is not one of error, warn, info and debug".to_owned()),
-    }
-}
-
-fn user(text: &str) -> Result<u32, String> {
-    names::user(text).map(|user| user.uid).map_err(|error| format!("is {error}"))
-}
-
-fn group(text: &str) -> Result<u32, String> {
-    names::group(text).map_err(|error| format!("is {error}"))
 }
 
 fn is_loopback(address: IpAddr) -> bool {

@@ -1,12 +1,15 @@
 //! Settings: the flags, the config file, and what both together mean.
 //!
 //! Lives here: one table of all settings ([`flags`]), the file as it stands
-//! ([`mod@file`]), values ([`values`]), and all of it checked ([`effective`]).
+//! ([`mod@file`]), texts as values ([`values`], `parsing`), and all of it checked
+//! ([`effective`], by `reader`).
 //! May not: bind or change anything; a wrong setting is found before that.
 
 pub mod effective;
 pub mod file;
 pub mod flags;
+mod parsing;
+mod reader;
 pub mod values;
 
 pub use effective::Effective;

@@ -4,7 +4,7 @@
 //! and until when each of them is waited for.
 //! May not: read or write the socket; choose when a client has taken too long.
 
-use super::READ_OCTETS;
+use super::memory::READ_OCTETS;
 use crate::{
     delivery::{InProgress, LOOKUP_DEADLINE, Pool, Reservation, SPOOL_DEADLINE, SpoolFile, Ticket},
     protocol::{PART_OCTETS, Session},
@@ -249,9 +249,9 @@ pub(super) fn relieve(session: &mut Session) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::READ_OCTETS;
     use super::{BODY_OCTETS_MIN, read_room};
     use crate::protocol::PART_OCTETS;
+    use crate::server::connection::READ_OCTETS;
 
     #[test]
     fn a_message_grows_only_as_far_as_there_is_memory() {

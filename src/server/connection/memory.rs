@@ -1,0 +1,86 @@
+//! How much a connection may keep of what its client sends.
+//!
+//! Lives here: how much is read at once, by the memory that is free, and what is
+//! given back where others need it.
+//! May not: count for all sessions; the pool's budget does.
+
+use super::{
+    Connection, Turn,
+    work::{self, BODY_OCTETS_MIN},
+};
+use crate::{delivery::Pool, protocol::Phase};
+use std::time::Instant;
+
+/// Octets of a message that are read at once, in a turn.
+pub(in crate::server) const READ_OCTETS: usize = 64 * 1024;
+/// Octets of commands that are read at once, and where memory is full: what the
+/// session cannot take yet is kept for each of many clients.
+const COMMAND_OCTETS: usize = 4 * 1024;
+const COMMAND_OCTETS_MIN: usize = 512;
+
+/// Too little memory in a turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::server) struct Lack {
+    /// The connection waits for some.
+    pub(in crate::server) starves: bool,
+    /// A recipient or a message was deferred for that.
+    pub(in crate::server) defers: bool,
+}
+
+impl Connection {
+    /// Whether it can read but for want of memory.
+    pub(super) fn has_to_starve(&self, turn: &mut Turn<'_>) -> bool {
+        let starves = || self.can_read() && self.read_room(turn.pool) == 0;
+        if !starves() {
+            return false;
+        }
+        turn.lack.starves = true;
+        turn.pool.memory().want();
+        starves()
+    }
+
+    /// How much may be read at once now.
+    pub(super) fn read_room(&self, pool: &Pool) -> usize {
+        let memory = pool.memory().room();
+        match self.session.phase() {
+            Phase::Data => {
+                let (kept, capacity) = self.session.kept();
+                let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+                let is_spooling = self.work.as_ref().is_some_and(|work| work.is_spooling());
+                // What it has at least is with the spool now.
+                let least = if is_spooling { 0 } else { BODY_OCTETS_MIN };
+                work::read_room(kept, capacity, memory, least)
+            }
+            _ if memory > 0 => COMMAND_OCTETS,
+            _ => COMMAND_OCTETS_MIN,
+        }
+    }
+
+    /// Notes what is kept for the client.
+    pub(super) fn note_memory(&mut self, turn: &Turn<'_>) {
+        if let Some(work) = &mut self.work {
+            work.note_body(self.session.kept().1);
+        }
+        let kept = self.unread.capacity() + self.session.output().len();
+        if kept == 0 {
+            self.buffers = None;
+        } else {
+            let buffers = self.buffers.get_or_insert_with(|| turn.pool.memory().reserve_nothing());
+            buffers.set(kept as u64);
+        }
+    }
+
+    /// Since when the client has sent nothing of a message of which memory could
+    /// be given back.
+    pub(in crate::server) fn idle_with_body(&self) -> Option<Instant> {
+        let (kept, capacity) = self.session.kept();
+        let uses_memory = kept >= BODY_OCTETS_MIN || capacity > BODY_OCTETS_MIN;
+        (uses_memory && self.lingers_until.is_none()).then_some(self.clocks.progress)
+    }
+
+    /// Gives memory back, by the spool if need be; a turn must follow. Says how
+    /// much it will be.
+    pub(in crate::server) fn relieve(&mut self) -> usize {
+        work::relieve(&mut self.session)
+    }
+}
