@@ -29,4 +29,4 @@ pub mod sys;
 pub mod transaction;
 pub mod users;
 
-pub use command::main;
+pub use command::{main, main_with};

@@ -1,7 +1,8 @@
-//! The stores that are built in: from a URL's scheme to a backend.
+//! The stores that there are: from a URL's scheme to a backend.
 //!
 //! Lives here: the one place that names the backends, each behind the cargo
-//! feature of its name, and the reading of `SCHEME:PATH?option=value`.
+//! feature of its name, the way for a program to add its own, and the reading of
+//! `SCHEME:PATH?option=value`.
 //! May not: touch the disk; [`MailStore::open`] does, under the right identity.
 
 use postino_store::{MailStore, TemplateError};
@@ -32,9 +33,19 @@ pub struct Built {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrlError {
     /// There is no `SCHEME:` in front.
-    NoScheme(String),
-    /// No store of this scheme is built in.
-    UnknownScheme(String),
+    NoScheme {
+        /// What was given.
+        url: String,
+        /// The schemes that there are.
+        known: String,
+    },
+    /// There is no store of this scheme.
+    UnknownScheme {
+        /// What was given.
+        scheme: String,
+        /// The schemes that there are.
+        known: String,
+    },
     /// The path's template.
     Path(TemplateError),
     /// The path does not tell several domains apart.
@@ -64,11 +75,11 @@ pub enum StoreUrlError {
 impl fmt::Display for StoreUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoScheme(url) => {
-                write!(f, "store {url:?} is not of the form SCHEME:PATH; built in: {}", list())
+            Self::NoScheme { url, known } => {
+                write!(f, "store {url:?} is not of the form SCHEME:PATH; there is: {known}")
             }
-            Self::UnknownScheme(scheme) => {
-                write!(f, "unknown kind of store {scheme:?}; built in: {}", list())
+            Self::UnknownScheme { scheme, known } => {
+                write!(f, "unknown kind of store {scheme:?}; there is: {known}")
             }
             Self::Path(error) => write!(f, "the store's path: {error}"),
             Self::DomainsMixed => f.write_str(
@@ -96,53 +107,68 @@ impl From<TemplateError> for StoreUrlError {
     }
 }
 
-type Open = fn(&Url<'_>, &Options) -> Result<Built, StoreUrlError>;
+/// Makes the store of a URL whose scheme was recognized; touches no disk yet.
+pub type Open = fn(&Url<'_>, &Options) -> Result<Built, StoreUrlError>;
 
-const BACKENDS: &[(&str, Open)] = &[
-    #[cfg(feature = "maildir")]
-    ("maildir", maildir),
-];
+/// The stores by their URLs' schemes: those that are built in, and what a
+/// program [adds](crate::main_with).
+#[derive(Clone, Debug)]
+pub struct Stores(Vec<(&'static str, Open)>);
 
-/// The store of this URL; touches no disk yet.
-///
-/// ```
-/// # #[cfg(feature = "maildir")] {
-/// let options = postino::stores::Options {
-///     hostname: "mx.example.org".to_owned(),
-///     require_marker: false,
-///     several_domains: true,
-/// };
-/// assert!(postino::stores::open("maildir:/var/vmail/%d/%n?mode=0660", &options).is_ok());
-/// assert!(postino::stores::open("/var/vmail", &options).is_err());
-/// # }
-/// ```
-pub fn open(url: &str, options: &Options) -> Result<Built, StoreUrlError> {
-    let (scheme, rest) =
-        url.split_once(':').ok_or_else(|| StoreUrlError::NoScheme(url.to_owned()))?;
-    let (_, open) = BACKENDS
-        .iter()
-        .find(|(name, _)| *name == scheme)
-        .ok_or_else(|| StoreUrlError::UnknownScheme(scheme.to_owned()))?;
-    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-    open(&Url { path, query }, options)
-}
+impl Stores {
+    /// Those that are built in.
+    pub fn built_in() -> Self {
+        Self(vec![
+            #[cfg(feature = "maildir")]
+            ("maildir", maildir),
+        ])
+    }
 
-/// The schemes of the stores that are built in.
-pub fn schemes() -> impl Iterator<Item = &'static str> {
-    BACKENDS.iter().map(|(scheme, _)| *scheme)
-}
+    /// These, and those of one scheme more, which goes before one of the same
+    /// name.
+    #[must_use]
+    pub fn with(mut self, scheme: &'static str, open: Open) -> Self {
+        self.0.insert(0, (scheme, open));
+        self
+    }
 
-fn list() -> String {
-    match schemes().collect::<Vec<_>>().join(", ") {
-        none if none.is_empty() => "none".to_owned(),
-        schemes => schemes,
+    /// The store of this URL; touches no disk yet.
+    ///
+    /// ```
+    /// # #[cfg(feature = "maildir")] {
+    /// use postino::stores::{Options, Stores};
+    /// let options = Options {
+    ///     hostname: "mx.example.org".to_owned(),
+    ///     require_marker: false,
+    ///     several_domains: true,
+    /// };
+    /// let stores = Stores::built_in();
+    /// assert!(stores.open("maildir:/var/vmail/%d/%n?mode=0660", &options).is_ok());
+    /// assert!(stores.open("/var/vmail", &options).is_err());
+    /// # }
+    /// ```
+    pub fn open(&self, url: &str, options: &Options) -> Result<Built, StoreUrlError> {
+        let (scheme, rest) = url
+            .split_once(':')
+            .ok_or_else(|| StoreUrlError::NoScheme { url: url.to_owned(), known: self.list() })?;
+        let (_, open) = self.0.iter().find(|(name, _)| *name == scheme).ok_or_else(|| {
+            StoreUrlError::UnknownScheme { scheme: scheme.to_owned(), known: self.list() }
+        })?;
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        open(&Url { path, query }, options)
+    }
+
+    fn list(&self) -> String {
+        let schemes: Vec<&str> = self.0.iter().map(|(scheme, _)| *scheme).collect();
+        if schemes.is_empty() { "none".to_owned() } else { schemes.join(", ") }
     }
 }
 
 /// What stands behind the scheme.
-#[cfg_attr(not(feature = "maildir"), expect(dead_code, reason = "no backend reads it"))]
-struct Url<'a> {
-    path: &'a str,
+#[derive(Clone, Copy, Debug)]
+pub struct Url<'a> {
+    /// The path, as it stands there.
+    pub path: &'a str,
     /// `option=value`, several with `&` between them.
     query: &'a str,
 }
@@ -173,10 +199,10 @@ fn maildir(url: &Url<'_>, options: &Options) -> Result<Built, StoreUrlError> {
     Ok(Built { store, directory })
 }
 
-#[cfg(feature = "maildir")]
 impl<'a> Url<'a> {
-    /// The values of a store's options, in the order of `known`.
-    fn options<const N: usize>(
+    /// The values of a store's options, in the order of `known`; `scheme` is for
+    /// complaints.
+    pub fn options<const N: usize>(
         &self,
         scheme: &'static str,
         known: &'static [&'static str; N],
@@ -208,7 +234,7 @@ fn file_mode(text: &str) -> Option<u32> {
 
 #[cfg(all(test, feature = "maildir"))]
 mod tests {
-    use super::{Options, StoreUrlError, open};
+    use super::{Options, StoreUrlError, Stores};
 
     fn error(url: &str) -> Option<StoreUrlError> {
         let options = Options {
@@ -216,7 +242,7 @@ mod tests {
             require_marker: false,
             several_domains: false,
         };
-        open(url, &options).err()
+        Stores::built_in().open(url, &options).err()
     }
 
     #[test]
@@ -229,8 +255,8 @@ mod tests {
     #[test]
     fn an_error_in_a_store_url_names_what_is_there_instead() {
         let table = [
-            ("/var/vmail", "built in: maildir"),
-            ("pop3:/var/vmail", "unknown kind of store \"pop3\"; built in: maildir"),
+            ("/var/vmail", "there is: maildir"),
+            ("pop3:/var/vmail", "unknown kind of store \"pop3\"; there is: maildir"),
             ("maildir:", "path is empty"),
             ("maildir:/v/%x", "\"%x\""),
             ("maildir:/v?mod=1", "no option \"mod\"; it has: mode"),

@@ -4,12 +4,15 @@
 //! May not: change what is there.
 
 use super::{arguments::Init, exit::Exit};
-use crate::{stores, sys::names};
+use crate::{
+    stores::{self, Stores},
+    sys::names,
+};
 use postino_store::{DeliveryError, Failure, MailboxName};
 use std::{io, io::Write};
 
 /// Makes what is missing; says what is there now, a line each.
-pub(super) fn run(arguments: &Init) -> Exit {
+pub(super) fn run(arguments: &Init, stores: &Stores) -> Exit {
     let mut mailboxes = Vec::new();
     for text in &arguments.mailboxes {
         match MailboxName::new(text.to_lowercase()) {
@@ -25,7 +28,7 @@ pub(super) fn run(arguments: &Init) -> Exit {
         require_marker: true,
         several_domains: false,
     };
-    let store = match stores::open(&arguments.store, &options) {
+    let store = match stores.open(&arguments.store, &options) {
         Ok(store) => store,
         Err(error) => {
             eprintln!("{error}; nothing was made");

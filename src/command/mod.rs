@@ -11,9 +11,12 @@ mod inetd;
 mod init;
 mod serve;
 
-use crate::config::{
-    Given,
-    effective::{Role, Sources},
+use crate::{
+    config::{
+        effective::{Role, Sources},
+        flags::Flags,
+    },
+    stores::Stores,
 };
 use arguments::{Command, Parsed};
 use exit::Exit;
@@ -25,8 +28,31 @@ use std::{
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    main_with(Stores::built_in())
+}
+
+/// Runs the program with these stores, so that a program of one's own has
+/// postino's command line and a store that postino does not bring:
+///
+/// ```no_run
+/// use postino::stores::{Built, Options, StoreUrlError, Stores, Url};
+/// # struct MyStore;
+/// # impl MyStore { fn at(_: &str) -> Self { Self } }
+/// # impl postino_store::MailStore for MyStore {
+/// #     fn deliver(&self, _: &postino_store::Delivery)
+/// #         -> Result<postino_store::DeliveryId, postino_store::DeliveryError> { unimplemented!() }
+/// # }
+/// fn open(url: &Url<'_>, _: &Options) -> Result<Built, StoreUrlError> {
+///     Ok(Built { store: std::sync::Arc::new(MyStore::at(url.path)), directory: None })
+/// }
+///
+/// fn main() -> std::process::ExitCode {
+///     postino::main_with(Stores::built_in().with("mine", open))
+/// }
+/// ```
+pub fn main_with(stores: Stores) -> ExitCode {
     let exit = match arguments::parse(env::args_os()) {
-        Ok(Parsed::Run(command)) => run(*command),
+        Ok(Parsed::Run(command)) => run(*command, stores),
         Ok(Parsed::Print(text)) => printed(io::stdout().lock().write_all(text.as_bytes())),
         Err(complaint) => {
             eprintln!("{complaint}");
@@ -36,23 +62,17 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-fn run(command: Command) -> Exit {
-    let sources = |role, file: Option<String>, flags: Given| Sources { role, flags, file };
+fn run(command: Command, stores: Stores) -> Exit {
     match command {
-        Command::Init(arguments) => init::run(&arguments),
-        Command::Serve(mut flags) => {
-            let file = flags.config.take();
-            serve::run(&sources(Role::Serve, file, flags.into_given()))
-        }
-        Command::Inetd(mut flags) => {
-            let file = flags.config.take();
-            inetd::run(&sources(Role::Inetd, file, flags.into_given()))
-        }
-        Command::CheckConfig(mut flags) => {
-            let file = flags.config.take();
-            check_config::run(&sources(Role::Serve, file, flags.into_given()))
-        }
+        Command::Init(arguments) => init::run(&arguments, &stores),
+        Command::Serve(flags) => serve::run(&sources(Role::Serve, flags, stores)),
+        Command::Inetd(flags) => inetd::run(&sources(Role::Inetd, flags, stores)),
+        Command::CheckConfig(flags) => check_config::run(&sources(Role::Serve, flags, stores)),
     }
+}
+
+fn sources(role: Role, mut flags: Flags, stores: Stores) -> Sources {
+    Sources { role, stores, file: flags.config.take(), flags: flags.into_given() }
 }
 
 /// The end of a command that has printed: a reader who went away is none of our

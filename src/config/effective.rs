@@ -19,7 +19,7 @@ use crate::{
     log::Target,
     protocol::{self, BareNewlines},
     server::{self, ListenAddress, Network, SocketRights},
-    stores,
+    stores::{self, Stores},
     sys::{credentials::Identity, names},
     transaction::address::is_domain,
     users::{Source, Users},
@@ -72,6 +72,8 @@ pub enum Role {
 pub struct Sources {
     /// What they are for.
     pub role: Role,
+    /// The stores that there are.
+    pub stores: Stores,
     /// The flags.
     pub flags: Given,
     /// The file that `--config` names.
@@ -165,7 +167,7 @@ impl Reader<'_> {
         let server = users.map(|users| self.server(session, users));
         let (listen, socket) = (self.listen(sources.role), self.socket_rights());
         self.check_exposure(&listen);
-        let (store_url, built) = self.store(&hostname, several_domains);
+        let (store_url, built) = self.store(&sources.stores, &hostname, several_domains);
         let (store, directory) = built.map(|built| (built.store, built.directory)).unzip();
         let limits = self.limits(&store_url, directory.flatten());
         let has = |variable| store_url.contains(variable);
@@ -328,7 +330,12 @@ impl Reader<'_> {
         }
     }
 
-    fn store(&mut self, hostname: &str, several_domains: bool) -> (String, Option<stores::Built>) {
+    fn store(
+        &mut self,
+        known: &Stores,
+        hostname: &str,
+        several_domains: bool,
+    ) -> (String, Option<stores::Built>) {
         if self.given.get("store").is_empty() && self.has_file {
             self.errors.add(format!(
                 "store is not set{}; say where mail goes, such as \
@@ -343,13 +350,13 @@ impl Reader<'_> {
         };
         let mut store = None;
         let url = self.one("store", DEFAULT_STORE.to_owned(), |url| {
-            let opened = stores::open(url, &options);
+            let opened = known.open(url, &options);
             store = Some(opened.map_err(|error| format!("is wrong: {error}"))?);
             Ok(url.to_owned())
         });
         self.default_is(DEFAULT_STORE);
         if store.is_none() && self.given.get("store").is_empty() {
-            match stores::open(&url, &options) {
+            match known.open(&url, &options) {
                 Ok(opened) => store = Some(opened),
                 Err(error) => self.errors.add(format!("store: {error}")),
             }

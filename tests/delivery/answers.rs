@@ -56,7 +56,7 @@ fn each_250_of_a_maildir_names_the_file_that_is_there() {
         several_domains: false,
     };
     let url = format!("maildir:{}?mode=0640", root.path().display());
-    let store = postino::stores::open(&url, &options).unwrap().store;
+    let store = postino::stores::Stores::built_in().open(&url, &options).unwrap().store;
     assert_eq!(store.notice(), None);
     store.open().unwrap();
     assert!(store.notice().unwrap().contains("new .postino marker"));
