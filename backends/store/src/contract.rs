@@ -25,7 +25,9 @@
 //!         #     }
 //!         # }
 //!         let mut octets = delivery.header().to_vec();
-//!         delivery.message().body().reader().read_to_end(&mut octets).unwrap();
+//!         let mut body = delivery.message().body().reader();
+//!         body.read_to_end(&mut octets)
+//!             .map_err(|cause| DeliveryError::io("read the message", "", cause))?;
 //!         delivery.begin_commit()?;
 //!         let mut mailboxes = self.0.lock().unwrap();
 //!         let messages = mailboxes.entry(delivery.mailbox().name().clone()).or_default();

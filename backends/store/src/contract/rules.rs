@@ -1,12 +1,16 @@
 //! What holds while the system does what it is asked.
 
 use super::{
-    HEADER, Harness, Rule, assert_no_residue, assert_stored, deliver, delivery, expected, message,
-    name,
+    HEADER, Harness, Rule, assert_no_residue, assert_stored, deliver, delivery, expected,
+    has_bare_newlines, message, name,
 };
-use crate::{Delivery, DeliveryError, Fate, IfMissing, Mailbox};
+use crate::{
+    Body, Delivery, DeliveryError, Fate, IfMissing, Mailbox, MailboxName, Message, Octets,
+    Timestamp,
+};
 use std::{
     collections::HashSet,
+    io::{self, Read},
     sync::{Arc, Barrier, Mutex, PoisonError},
     thread,
     time::Instant,
@@ -14,6 +18,8 @@ use std::{
 
 pub(super) const RULES: &[Rule] = &[
     ("every octet of a message is kept", every_octet_is_kept),
+    ("a message that does not lie in memory is stored alike", octets_elsewhere_are_kept),
+    ("a message that cannot be read is no message", what_cannot_be_read_is_not_stored),
     ("bare newlines are kept as the store's line ends say", bare_newlines_are_kept),
     ("ids are unique, visible and without blanks", ids_are_unique),
     ("each delivery stores its own copy", each_delivery_stores_its_own_copy),
@@ -69,6 +75,57 @@ fn every_octet_is_kept(harness: &dyn Harness) {
         assert_stored(harness, &mailbox, &[body], &when);
     }
     assert_no_residue(harness, "after all");
+}
+
+/// A message as it lies in a spool: in no memory, read piece by piece.
+struct Spooled(Vec<u8>);
+
+impl Octets for Spooled {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        let mut rest = self.0.get(from..).unwrap_or_default();
+        // A disk gives as much as it likes.
+        let count = buffer.len().min(10_007);
+        rest.read(buffer.get_mut(..count).unwrap_or_default())
+    }
+}
+
+fn octets_elsewhere_are_kept(harness: &dyn Harness) {
+    let store = harness.store();
+    for (n, body) in difficult_bodies().into_iter().enumerate() {
+        let mailbox = name(&format!("elsewhere{n}@example.org"));
+        let count = body.len() as u64;
+        let elsewhere = Body::elsewhere(Spooled(body.clone()), count);
+        let delivery = delivery_of(&mailbox, has_bare_newlines(&body), elsewhere);
+        if let Err(error) = store.deliver(&delivery) {
+            panic!("difficult message {n}: {error}");
+        }
+        assert_stored(harness, &mailbox, &[&body], &format!("difficult message {n}"));
+    }
+    assert_no_residue(harness, "after all");
+}
+
+fn what_cannot_be_read_is_not_stored(harness: &dyn Harness) {
+    let store = harness.store();
+    let mailbox = name("unreadable@example.org");
+    let before = b"before\r\n";
+    deliver(&*store, &mailbox, before).unwrap_or_else(|error| panic!("before: {error}"));
+    for octets in [0, 10, 100_000, 1_000_000] {
+        let torn = Body::elsewhere(Spooled(vec![b'x'; octets]), octets as u64 + 1);
+        let result = store.deliver(&delivery_of(&mailbox, false, torn));
+        assert!(result.is_err(), "a message of which {octets} octets could be read was stored");
+    }
+    assert_stored(harness, &mailbox, &[before], "after unreadable messages");
+    assert_no_residue(harness, "after unreadable messages");
+}
+
+fn delivery_of(mailbox: &MailboxName, bare_newlines: bool, body: Body) -> Delivery {
+    let sender = "sender@example.net".to_owned();
+    let message = Message::new(Timestamp::now_utc(), sender, bare_newlines, body);
+    let recipient = mailbox.to_string();
+    let mailbox = Mailbox::new(mailbox.clone(), IfMissing::Create);
+    let fate = Arc::default();
+    Delivery::new(Arc::new(message), mailbox, recipient, HEADER.to_vec(), fate, Box::new(|_| {}))
 }
 
 fn bare_newlines_are_kept(harness: &dyn Harness) {
