@@ -43,7 +43,10 @@ fn main() {
         "{:24} {:>9} {:>12} {:>9} {:>12} {:>13}",
         "", "MiB/s", "units/s", "ns/unit", "allocs/unit", "octets/unit"
     );
-    for row in rows() {
+    let is_wanted = |row: &Row| {
+        arguments.rest.is_empty() || arguments.rest.iter().any(|part| row.name.contains(part))
+    };
+    for row in rows().into_iter().filter(is_wanted) {
         row.measure(round);
     }
 }
