@@ -6,6 +6,9 @@
 
 use std::{borrow::Cow, fmt};
 
+/// Octets of a line that its text does not have: codes, an id in brackets, CRLF.
+const OCTETS_BESIDE_TEXT: usize = 40;
+
 /// One reply of one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -68,8 +71,10 @@ impl Reply {
 
     /// Writes the line, with `id` in square brackets behind the text where
     /// there is one, and CRLF.
-    pub fn write_to(&self, out: &mut Vec<u8>, id: Option<&str>) {
+    pub fn write_to(&self, out: &mut Vec<u8>, id: Option<&dyn fmt::Display>) {
         use std::io::Write;
+        // At once, since formatting writes it in small pieces.
+        out.reserve(self.text.len() + OCTETS_BESIDE_TEXT);
         // Writing into a Vec cannot fail.
         let _ = match id {
             Some(id) => write!(out, "{self} [{id}]\r\n"),
@@ -259,7 +264,7 @@ mod tests {
             // RFC 5321 section 4.5.3.1.5 has 512 octets, and a host's name of 255
             // may stand before the text.
             let mut line = Vec::new();
-            reply.named(&"h".repeat(255)).write_to(&mut line, Some("ffffffff-4294967295"));
+            reply.named(&"h".repeat(255)).write_to(&mut line, Some(&"ffffffff-4294967295"));
             assert!(line.len() <= 512, "{reply}");
             let text = line.strip_suffix(b"\r\n").unwrap_or_default();
             assert!(!text.is_empty() && text.iter().all(|octet| (b' '..=b'~').contains(octet)));

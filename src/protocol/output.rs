@@ -5,7 +5,7 @@
 //! Holds: what was sent is not kept.
 
 use crate::{reply::Reply, transaction::TransactionId};
-use std::io::Write;
+use std::{fmt, io::Write};
 
 /// Octets of output beyond which no more input is taken until some are sent.
 const OUTPUT_OCTETS_MAX: usize = 16 * 1024;
@@ -19,8 +19,8 @@ pub(super) struct Output {
 impl Output {
     /// Adds a reply; `id` is what a refusal ends with.
     pub(super) fn reply(&mut self, reply: &Reply, id: Option<TransactionId>) {
-        let id = id.filter(|_| reply.is_refusal()).map(|id| id.to_string());
-        reply.write_to(&mut self.octets, id.as_deref());
+        let id = id.as_ref().filter(|_| reply.is_refusal());
+        reply.write_to(&mut self.octets, id.map(|id| id as &dyn fmt::Display));
     }
 
     /// Adds a reply of several lines without enhanced codes.

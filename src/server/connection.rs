@@ -161,7 +161,7 @@ impl Connection {
         number: u32,
         reply: &Reply,
     ) {
-        let id = TransactionId { session: number, transaction: 0 }.to_string();
+        let id = TransactionId { session: number, transaction: 0 };
         let mut line = Vec::new();
         reply.named(&settings.session.hostname).write_to(&mut line, Some(&id));
         // A new socket has room for a line; a client that is gone misses nothing.
@@ -260,7 +260,7 @@ impl Connection {
         self.lost();
         let mut line = Vec::new();
         let reply = reply::SESSION_FAILED.named(&self.settings.session.hostname);
-        reply.write_to(&mut line, Some(&id.to_string()));
+        reply.write_to(&mut line, Some(&id));
         let _ = self.transport.write(&line);
         self.transport.end_output();
         self.unread = Vec::new();
