@@ -12,6 +12,9 @@ use crate::{
     },
 };
 
+/// Octets of the longest verb that is known.
+const VERB_OCTETS_MAX: usize = 8;
+
 /// What a client asks for. An argument's fault is kept until the command is
 /// known to be in place.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +49,7 @@ impl Command {
         let no_argument = || {
             if argument.is_empty() { Ok(()) } else { Err(reply::NO_ARGUMENT_ALLOWED) }
         };
-        match &verb.to_ascii_uppercase()[..] {
+        match in_upper_case(verb, &mut [0; VERB_OCTETS_MAX]) {
             b"LHLO" => Self::Lhlo(client_name(argument).map(str::to_owned)),
             // Not in LMTP (RFC 2033 section 4.1).
             b"HELO" | b"EHLO" => Self::Wrong(reply::USE_LHLO),
@@ -67,6 +70,15 @@ impl Command {
             _ => Self::Wrong(reply::UNKNOWN_COMMAND),
         }
     }
+}
+
+/// The verb in upper case, written to `place`; nothing where it is longer than
+/// any that is known.
+fn in_upper_case<'a>(verb: &[u8], place: &'a mut [u8; VERB_OCTETS_MAX]) -> &'a [u8] {
+    let Some(place) = place.get_mut(..verb.len()) else { return &[] };
+    place.copy_from_slice(verb);
+    place.make_ascii_uppercase();
+    place
 }
 
 /// LHLO's argument: a domain or an address literal; text may follow a literal.

@@ -68,32 +68,34 @@ pub(super) fn rcpt_parameters(text: &[u8]) -> Result<RcptParameters, Reply> {
 
 /// Splits into keywords, those that we know in upper case, others empty, and
 /// values (RFC 5321 section 4.1.2, esmtp-param).
-fn split(text: &[u8]) -> Result<Vec<(&'static str, Option<&str>)>, Reply> {
+fn split(text: &[u8]) -> Result<impl Iterator<Item = (&'static str, Option<&str>)>, Reply> {
     const KNOWN: [&str; 3] = ["SIZE", "BODY", "ORCPT"];
     if !text.is_empty() && !text.starts_with(b" ") && !text.starts_with(b"\t") {
         return Err(reply::BAD_PARAMETER);
     }
     let text = std::str::from_utf8(text).map_err(|_| reply::BAD_PARAMETER)?;
     let words = text.split([' ', '\t']).filter(|word| !word.is_empty());
-    let mut parameters = Vec::new();
-    for word in words {
-        let (keyword, value) = match word.split_once('=') {
-            Some((keyword, value)) => (keyword, Some(value)),
-            None => (word, None),
-        };
-        let is_keyword = keyword.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && keyword.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
-        let is_value = |value: &str| {
-            !value.is_empty()
-                && value.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'=')
-        };
-        if !is_keyword || !value.is_none_or(is_value) {
-            return Err(reply::BAD_PARAMETER);
-        }
-        let known = KNOWN.iter().find(|known| keyword.eq_ignore_ascii_case(known));
-        parameters.push((known.copied().unwrap_or_default(), value));
+    let parameters = words.map(|word| match word.split_once('=') {
+        Some((keyword, value)) => (keyword, Some(value)),
+        None => (word, None),
+    });
+    // The syntax of all of them before the meaning of any.
+    if !parameters.clone().all(is_parameter) {
+        return Err(reply::BAD_PARAMETER);
     }
-    Ok(parameters)
+    Ok(parameters.map(|(keyword, value)| {
+        let known = KNOWN.iter().find(|known| keyword.eq_ignore_ascii_case(known));
+        (known.copied().unwrap_or_default(), value)
+    }))
+}
+
+fn is_parameter((keyword, value): (&str, Option<&str>)) -> bool {
+    let is_keyword = keyword.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && keyword.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-');
+    let is_value = |value: &str| {
+        !value.is_empty() && value.bytes().all(|octet| octet.is_ascii_graphic() && octet != b'=')
+    };
+    is_keyword && value.is_none_or(is_value)
 }
 
 fn set_once<T>(place: &mut Option<T>, value: T) -> Result<(), Reply> {

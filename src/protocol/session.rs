@@ -372,27 +372,34 @@ impl Session {
         let (taken, line) = self.line.take(input);
         if let Some(line) = line {
             self.lines_taken = self.lines_taken.wrapping_add(1);
-            self.waiting = Some(Box::new(match line {
+            let command = match line {
                 Line::Whole(line) => Command::parse(&line),
                 Line::TooLong => Command::Wrong(reply::LINE_TOO_LONG),
-            }));
-            self.resume();
+            };
+            if self.has_to_wait(&command) {
+                self.waiting = Some(Box::new(command));
+            } else {
+                self.carry_out(command);
+            }
         }
         taken
     }
 
     /// Carries out the command that waits, where it need not wait any longer.
     fn resume(&mut self) {
-        let may_go_on = self.output.has_room()
-            && self.waiting.as_deref().is_some_and(|command| !self.has_to_wait(command));
+        let may_go_on = self.waiting.as_deref().is_some_and(|command| !self.has_to_wait(command));
         if may_go_on && let Some(command) = self.waiting.take() {
             self.carry_out(*command);
         }
     }
 
-    /// Behind RCPTs that are being looked up only further look-ups can begin:
-    /// replies go out in the commands' order.
+    /// Whether a command cannot be carried out now. Behind RCPTs that are being
+    /// looked up only further look-ups can begin: replies go out in the commands'
+    /// order.
     fn has_to_wait(&self, command: &Command) -> bool {
+        if !self.output.has_room() {
+            return true;
+        }
         let State::Envelope(collecting) = &self.state else { return false };
         let is_look_up = matches!(command, Command::Rcpt(Ok(_)))
             && collecting.replies.len() < LOOK_UPS_MAX
