@@ -136,6 +136,10 @@ impl Decoder {
         // policy add do not matter.
         let room = PART_OCTETS.saturating_sub(self.body.len()).max(1);
         let input = input.get(..room).unwrap_or(input);
+        if self.body.capacity() == 0 && !self.is_refused() {
+            // At once for all that is here, in however small runs it goes out.
+            self.make_room(input.len());
+        }
         // What goes out as it came: from `run` to `next`.
         let (mut run, mut next) = (0, 0);
         while let Some(&octet) = input.get(next) {

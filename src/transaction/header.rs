@@ -172,6 +172,7 @@ impl HeaderFilter {
             Field::Received | Field::MessageId | Field::Other => 0,
         };
         let room = noted_max.saturating_sub(self.noted.len());
+        self.noted.reserve(room.min(octets.len()));
         self.noted.extend(octets.iter().filter(|octet| !matches!(octet, b'\r' | b'\n')).take(room));
         out.extend_from_slice(octets);
     }
@@ -208,7 +209,7 @@ fn field_named(held: &[u8]) -> Field {
 /// The token behind the word `id` outside of comments, before the date (RFC 5321
 /// section 4.4).
 fn queue_id(received: &[u8]) -> Option<Vec<u8>> {
-    let (mut depth, mut words) = (0_usize, Vec::new());
+    let (mut depth, mut words) = (0_usize, Vec::with_capacity(received.len()));
     for &octet in received {
         match octet {
             b'(' => depth += 1,
