@@ -334,7 +334,7 @@ proptest! {
         let all_quoted: String = local.chars().flat_map(|c| ['\\', c]).collect();
         for form in [&quoted, &all_quoted] {
             let address = Address::parse(format!("\"{form}\"@x.example").as_bytes());
-            prop_assert_eq!(address.map(|address| address.local_part), Ok(local.clone()));
+            prop_assert_eq!(address.map(|address| address.local_part().to_owned()), Ok(local.clone()));
         }
     }
 

@@ -530,7 +530,7 @@ impl Run {
                 let paths = envelope.recipients.iter().map(|r| match &r.path {
                     ForwardPath::Postmaster(name) => format!("postmaster:{name}"),
                     ForwardPath::Address(address) => {
-                        format!("{}|{}", address.local_part, address.domain)
+                        format!("{}|{}", address.local_part(), address.domain())
                     }
                 });
                 paths.collect::<Vec<_>>().join(" ")

@@ -51,7 +51,7 @@ pub(super) fn domain_lower(text: &str) -> Result<String, String> {
 pub(super) fn mailbox(text: &str) -> Result<MailboxName, String> {
     let wrong = |why: &dyn std::fmt::Display| format!("is no address of a mailbox: {why}");
     let address = Address::parse(text.as_bytes()).map_err(|_| wrong(&"say NAME@DOMAIN"))?;
-    let name = format!("{}@{}", address.local_part, address.domain).to_ascii_lowercase();
+    let name = format!("{}@{}", address.local_part(), address.domain()).to_ascii_lowercase();
     MailboxName::new(name).map_err(|error| wrong(&error))
 }
 

@@ -18,12 +18,12 @@ const LABEL_OCTETS_MAX: usize = 63;
 /// A mailbox in the RFC's sense: local part and domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// The local part with its quoting undone: `"a"@d` and `a@d` have the same.
-    pub local_part: String,
-    /// The domain or address literal as given.
-    pub domain: String,
-    /// The address as given, without source route and brackets.
-    pub as_given: String,
+    /// Without source route and brackets.
+    as_given: String,
+    /// Where its `@` stands.
+    at: usize,
+    /// The local part with its quoting undone, where it has any.
+    unquoted: Option<String>,
 }
 
 /// MAIL's argument.
@@ -71,7 +71,7 @@ impl ReversePath {
     pub fn as_str(&self) -> &str {
         match self {
             Self::Null => "",
-            Self::Address(address) => &address.as_given,
+            Self::Address(address) => address.as_str(),
         }
     }
 }
@@ -98,7 +98,7 @@ impl ForwardPath {
     pub fn as_str(&self) -> &str {
         match self {
             Self::Postmaster(as_given) => as_given,
-            Self::Address(address) => &address.as_given,
+            Self::Address(address) => address.as_str(),
         }
     }
 }
@@ -116,18 +116,44 @@ impl Address {
             Ok(text) if text.is_ascii() => text,
             _ => return Err(AddressError::NotAscii),
         };
-        let (local_part, quoted_len) = local_part(text)?;
-        let domain = text
-            .get(quoted_len..)
-            .and_then(|rest| rest.strip_prefix('@'))
-            .ok_or(AddressError::Syntax)?;
-        if quoted_len > LOCAL_PART_OCTETS_MAX || domain.len() > DOMAIN_OCTETS_MAX {
+        let (unquoted, at) = local_part(text)?;
+        let domain =
+            text.get(at..).and_then(|rest| rest.strip_prefix('@')).ok_or(AddressError::Syntax)?;
+        if at > LOCAL_PART_OCTETS_MAX || domain.len() > DOMAIN_OCTETS_MAX {
             return Err(AddressError::TooLong);
         }
         if !is_domain(domain) && !is_address_literal(domain) {
             return Err(AddressError::Syntax);
         }
-        Ok(Self { local_part, domain: domain.to_owned(), as_given: text.to_owned() })
+        Ok(Self { as_given: text.to_owned(), at, unquoted })
+    }
+
+    /// An address of any two parts, even such as [`Address::parse`] refuses.
+    #[cfg(test)]
+    pub(crate) fn unchecked(local_part: &str, domain: &str) -> Self {
+        let as_given = format!("{local_part}@{domain}");
+        Self { as_given, at: local_part.len(), unquoted: None }
+    }
+
+    /// The local part with its quoting undone: `"a"@d` and `a@d` have the same.
+    pub fn local_part(&self) -> &str {
+        self.unquoted.as_deref().unwrap_or_else(|| self.halves().0)
+    }
+
+    /// The domain or address literal as given.
+    pub fn domain(&self) -> &str {
+        self.halves().1
+    }
+
+    /// The address as given, without source route and brackets.
+    pub fn as_str(&self) -> &str {
+        &self.as_given
+    }
+
+    /// What stands before and behind the `@`.
+    fn halves(&self) -> (&str, &str) {
+        let (local_part, rest) = self.as_given.split_at_checked(self.at).unwrap_or_default();
+        (local_part, rest.strip_prefix('@').unwrap_or_default())
     }
 }
 
@@ -171,25 +197,21 @@ fn without_route(path: &[u8]) -> Result<&[u8], AddressError> {
     Ok(address.get(1..).unwrap_or_default())
 }
 
-/// The local part at the beginning of `text`, its quoting undone, and how many
-/// octets it takes there.
-fn local_part(text: &str) -> Result<(String, usize), AddressError> {
+/// The local part at the beginning of `text`: its quoting undone, where it is
+/// quoted, and how many octets it takes there.
+fn local_part(text: &str) -> Result<(Option<String>, usize), AddressError> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find('@').ok_or(AddressError::Syntax)?;
         let (dot_string, _) = text.split_at(end);
         let atoms_are_atoms = dot_string.split('.').all(is_atom);
-        return if atoms_are_atoms {
-            Ok((dot_string.to_owned(), end))
-        } else {
-            Err(AddressError::Syntax)
-        };
+        return if atoms_are_atoms { Ok((None, end)) } else { Err(AddressError::Syntax) };
     };
     let mut content = String::new();
     let mut octets = quoted.bytes().enumerate();
     while let Some((at, octet)) = octets.next() {
         match octet {
             // Both quotes count.
-            b'"' => return Ok((content, at + 2)),
+            b'"' => return Ok((Some(content), at + 2)),
             b'\\' => match octets.next() {
                 Some((_, escaped @ 32..=126)) => content.push(char::from(escaped)),
                 _ => return Err(AddressError::Syntax),
@@ -254,7 +276,7 @@ mod tests {
     use super::{Address, AddressError, ForwardPath, ReversePath};
 
     fn local_part(text: &str) -> Result<String, AddressError> {
-        Address::parse(text.as_bytes()).map(|address| address.local_part)
+        Address::parse(text.as_bytes()).map(|address| address.local_part().to_owned())
     }
 
     #[test]

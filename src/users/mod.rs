@@ -53,11 +53,11 @@ impl Users {
             }
             ForwardPath::Address(address) => address,
         };
-        let domain = address.domain.to_ascii_lowercase();
+        let domain = address.domain().to_ascii_lowercase();
         if !self.serves(&domain) {
             return Err(reply::UNKNOWN_DOMAIN);
         }
-        let local_part = address.local_part.to_ascii_lowercase();
+        let local_part = address.local_part().to_ascii_lowercase();
         let user = self.without_detail(&local_part);
         let name = mailbox_name(user, &domain)?;
         Ok(match self.source {
@@ -121,11 +121,7 @@ mod tests {
     }
 
     fn path(local_part: &str, domain: &str) -> ForwardPath {
-        ForwardPath::Address(Address {
-            local_part: local_part.to_owned(),
-            domain: domain.to_owned(),
-            as_given: format!("{local_part}@{domain}"),
-        })
+        ForwardPath::Address(Address::unchecked(local_part, domain))
     }
 
     fn mailbox(name: &str, if_missing: IfMissing) -> Mailbox {

@@ -185,12 +185,7 @@ fn until(mut condition: impl FnMut() -> bool) {
 }
 
 fn path(address: &str) -> ForwardPath {
-    let (local_part, domain) = address.split_once('@').unwrap();
-    ForwardPath::Address(Address {
-        local_part: local_part.to_owned(),
-        domain: domain.to_owned(),
-        as_given: address.to_owned(),
-    })
+    ForwardPath::Address(Address::parse(address.as_bytes()).unwrap())
 }
 
 fn name(address: &str) -> MailboxName {
