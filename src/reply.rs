@@ -33,11 +33,11 @@ impl Reply {
     /// replaced, so that no text can begin a line of its own.
     #[must_use]
     pub fn with_text(&self, text: impl Into<String>) -> Self {
-        let text: String = text
-            .into()
-            .chars()
-            .map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
-            .collect();
+        let is_allowed = |c: char| c == ' ' || c.is_ascii_graphic();
+        let mut text: String = text.into();
+        if !text.chars().all(is_allowed) {
+            text = text.chars().map(|c| if is_allowed(c) { c } else { '?' }).collect();
+        }
         Self { code: self.code, detail: self.detail, text: Cow::Owned(text) }
     }
 
