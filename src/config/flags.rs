@@ -7,7 +7,6 @@
 #![allow(clippy::doc_markdown, reason = "the table's comments are the texts of --help")]
 
 use argh::FromArgs;
-use std::collections::BTreeMap;
 
 /// What a setting's value is made of, in the config file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +38,7 @@ pub struct Setting {
 
 /// Settings as texts, by name: from the flags or from the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Given(BTreeMap<&'static str, Vec<Value>>);
+pub struct Given(Vec<(&'static str, Vec<Value>)>);
 
 /// A value, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,19 +52,24 @@ pub struct Value {
 impl Given {
     /// Adds a value.
     pub fn add(&mut self, name: &'static str, value: Value) {
-        self.0.entry(name).or_default().push(value);
+        match self.0.iter_mut().find(|(given, _)| *given == name) {
+            Some((_, values)) => values.push(value),
+            None => self.0.push((name, vec![value])),
+        }
     }
 
     /// The values of a setting, in the order given.
     pub fn get(&self, name: &str) -> &[Value] {
-        self.0.get(name).map_or(&[], Vec::as_slice)
+        self.0.iter().find(|(given, _)| *given == name).map_or(&[], |(_, values)| values)
     }
 
     /// These settings, and those of `others` that are not among them.
     #[must_use]
     pub fn or(mut self, others: Self) -> Self {
         for (name, values) in others.0 {
-            self.0.entry(name).or_insert(values);
+            if self.get(name).is_empty() {
+                self.0.push((name, values));
+            }
         }
         self
     }
