@@ -30,6 +30,8 @@ use std::{
 /// Threads that write, at the most: all files are on one disk.
 const THREADS_MAX: usize = 4;
 
+const FILE_MODE: u32 = 0o600;
+
 /// What the threads share.
 pub(super) struct Spool {
     files: Arc<dyn Files>,
@@ -117,7 +119,7 @@ impl Spool {
                 .map_err(|cause| failed("open the spool directory", cause))?;
             let made = self
                 .files
-                .create_unnamed(&directory)
+                .create_unnamed(&directory, FILE_MODE)
                 .map_err(|cause| failed("make a file in the spool directory", cause))?;
             file.get_or_init(|| made)
         };
@@ -189,7 +191,7 @@ pub fn inspect(files: &dyn Files, directory: &Path) -> Result<Option<String>, De
     let open =
         files.open_root(directory).map_err(|cause| failed("open the spool directory", cause))?;
     files
-        .create_unnamed(&open)
+        .create_unnamed(&open, FILE_MODE)
         .map_err(|cause| failed("make a file in the spool directory", cause))?;
     let space = files
         .space(&open)

@@ -17,7 +17,7 @@ use rustix::{
 use std::{
     ffi::{OsStr, OsString},
     io,
-    os::unix::ffi::OsStrExt,
+    os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -128,14 +128,21 @@ impl Files for Kernel {
         Ok(File::new(created, at.path_to(name)))
     }
 
-    fn create_unnamed(&self, at: &Dir) -> io::Result<File> {
+    fn create_unnamed(&self, at: &Dir, mode: u32) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-        match retry_on_intr(|| fs::openat(at, ".", flags, Mode::RUSR | Mode::WUSR)) {
+        let mode_bits = Mode::from_raw_mode(mode);
+        match retry_on_intr(|| fs::openat(at, ".", flags, mode_bits)) {
             // The kernel, or this file system, has no files without a name.
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
-                self.create_and_unlink(at)
+                self.create_and_unlink(at, mode)
             }
-            opened => Ok(File::new(opened?, at.path().join("(no name)"))),
+            opened => {
+                let opened = opened?;
+                if mode & SHARED_BITS != 0 {
+                    fs::fchmod(&opened, mode_bits)?;
+                }
+                Ok(File::new(opened, at.path().join("(unnamed)")))
+            }
         }
     }
 
@@ -176,6 +183,12 @@ impl Files for Kernel {
 
     fn link(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()> {
         Ok(fs::linkat(from, name, to, new_name, AtFlags::empty())?)
+    }
+
+    fn link_unnamed(&self, file: &File, to: &Dir, new_name: &Path) -> io::Result<()> {
+        // By the descriptor itself only root may link.
+        let descriptor = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+        Ok(fs::linkat(fs::CWD, descriptor, to, new_name, AtFlags::SYMLINK_FOLLOW)?)
     }
 
     fn unlink(&self, at: &Dir, name: &Path) -> io::Result<()> {
@@ -231,10 +244,10 @@ impl Files for Kernel {
 }
 
 impl Kernel {
-    fn create_and_unlink(&self, at: &Dir) -> io::Result<File> {
+    fn create_and_unlink(&self, at: &Dir, mode: u32) -> io::Result<File> {
         let name = format!(".postino-{:016x}", crate::random()?);
         let name = Path::new(&name);
-        let created = fs::openat(at, name, NEW | OFlags::RDWR, Mode::RUSR | Mode::WUSR)?;
+        let created = fs::openat(at, name, NEW | OFlags::RDWR, Mode::from_raw_mode(mode))?;
         self.unlink(at, name)?;
         Ok(File::new(created, at.path().join(name)))
     }
@@ -426,7 +439,7 @@ mod tests {
     fn a_file_without_a_name_is_read_at_any_place_and_gone_when_closed() {
         let (directory, kernel, root) = root();
         for way in [Kernel::create_unnamed, Kernel::create_and_unlink] {
-            let file = way(&kernel, &root).unwrap();
+            let file = way(&kernel, &root, 0o600).unwrap();
             kernel.write_all(&file, b"0123").unwrap();
             kernel.write_all(&file, b"4567").unwrap();
             let mut buffer = [0; 8];
@@ -434,6 +447,21 @@ mod tests {
             assert_eq!(&buffer[..6], b"234567");
             assert_eq!(kernel.read_at(&file, &mut buffer, 8).unwrap(), 0);
             assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_name_can_be_given_several() {
+        let (directory, kernel, root) = root();
+        let file = kernel.create_unnamed(&root, 0o640).unwrap();
+        kernel.write_all(&file, b"text").unwrap();
+        for name in ["a", "b"] {
+            kernel.link_unnamed(&file, &root, path(name)).unwrap();
+            let refused = kernel.link_unnamed(&file, &root, path(name)).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+            let linked = directory.path().join(name);
+            assert_eq!(fs::read(&linked).unwrap(), b"text");
+            assert_eq!(fs::metadata(&linked).unwrap().permissions().mode() & 0o777, 0o640);
         }
     }
 

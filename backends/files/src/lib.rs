@@ -79,9 +79,10 @@ pub trait Files: Send + Sync {
     /// Opens a file for reading; never waits, as a FIFO's writer would make it.
     fn open(&self, at: &Dir, name: &Path) -> io::Result<File>;
 
-    /// Creates a file for writing and reading that has no name: it is gone once
-    /// it is closed, or the process ends, however that may be.
-    fn create_unnamed(&self, at: &Dir) -> io::Result<File>;
+    /// Creates a file for writing and reading that has no name, with exactly this
+    /// mode: unless [`Files::link_unnamed`] gives it one it is gone once it is
+    /// closed, or the process ends, however that may be.
+    fn create_unnamed(&self, at: &Dir, mode: u32) -> io::Result<File>;
 
     /// Reads at the file's position: how many octets came, 0 at the end.
     fn read(&self, file: &File, buffer: &mut [u8]) -> io::Result<usize>;
@@ -108,6 +109,11 @@ pub trait Files: Send + Sync {
 
     /// Gives a file a second name; one that exists is EEXIST.
     fn link(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()>;
+
+    /// Gives a file that was created without a name one, or one more; one that
+    /// exists is EEXIST. ENOENT where the file system cannot do it, or the file
+    /// has lost all names that it had.
+    fn link_unnamed(&self, file: &File, to: &Dir, new_name: &Path) -> io::Result<()>;
 
     /// Removes a file's name.
     fn unlink(&self, at: &Dir, name: &Path) -> io::Result<()>;

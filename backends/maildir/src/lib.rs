@@ -32,7 +32,10 @@ use single_instance::Shared;
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize},
+    },
 };
 use write::Draft;
 
@@ -69,6 +72,8 @@ pub struct Maildir {
     root: Root,
     directories: Directories,
     names: Names,
+    /// How many files are being shared.
+    shared: Arc<AtomicUsize>,
     /// Whether it was logged that copies cannot be links.
     told_of_copies: AtomicBool,
 }
@@ -82,6 +87,7 @@ impl Maildir {
             root: Root::new(&template, require_marker, file_mode, directory_mode),
             directories: Directories::new(directory_mode, Known::new()),
             names: Names::new(&hostname),
+            shared: Arc::default(),
             told_of_copies: AtomicBool::new(false),
             file_mode,
             template,

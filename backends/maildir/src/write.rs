@@ -1,7 +1,7 @@
 //! From a draft in `tmp` to a message in `new`, one type a step.
 //!
 //! Lives here: the four steps, in the only order that compiles: a file that is
-//! not synced has no `publish` and no `link`.
+//! not synced has no `publish`.
 //! May not: leave anything behind: each type removes its file when dropped, and
 //! only [`Published::sync`] lets the message stay.
 //!
@@ -73,44 +73,44 @@ impl Draft {
         Ok(Self { entry: Entry { files, dir, name: in_tmp, keep: false }, file })
     }
 
-    /// The `new` of its mailbox.
-    pub(crate) fn mailbox_new(&self) -> &Dir {
-        &self.entry.dir
-    }
-
-    /// Writes the header lines and the message. Lines end with LF; where bare CRs
-    /// or LFs stand in the message, all stays as it came.
     pub(crate) fn write(self, header: &[u8], message: &Message) -> Result<Written, DeliveryError> {
-        let octets = header.len() as u64 + message.body().len();
-        let mut output = Output {
-            files: &*self.entry.files,
-            file: &self.file,
-            buffer: Vec::with_capacity(
-                usize::try_from(octets)
-                    .unwrap_or(BUFFER_OCTETS)
-                    .saturating_add(1)
-                    .min(BUFFER_OCTETS),
-            ),
-            ends: (!message.bare_newlines).then(LineEnds::new),
-            sizes: Sizes::default(),
-            last_octet: 0,
-        };
-        output.take(header)?;
-        let mut reader = message.body().reader();
-        loop {
-            let octets = match reader.fill_buf() {
-                Ok([]) => break,
-                Ok(octets) => octets,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(cause) => return Err(DeliveryError::io("read the message", "", cause)),
-            };
-            output.take(octets)?;
-            let taken = octets.len();
-            reader.consume(taken);
-        }
-        let sizes = output.finish()?;
+        let sizes = write(&*self.entry.files, &self.file, header, message)?;
         Ok(Written { draft: self, sizes })
     }
+}
+
+/// Writes the header lines and the message. Lines end with LF; where bare CRs or
+/// LFs stand in the message, all stays as it came.
+pub(crate) fn write(
+    files: &dyn Files,
+    file: &File,
+    header: &[u8],
+    message: &Message,
+) -> Result<Sizes, DeliveryError> {
+    let octets = header.len() as u64 + message.body().len();
+    let room = usize::try_from(octets).unwrap_or(BUFFER_OCTETS).saturating_add(1);
+    let mut output = Output {
+        files,
+        file,
+        buffer: Vec::with_capacity(room.min(BUFFER_OCTETS)),
+        ends: (!message.bare_newlines).then(LineEnds::new),
+        sizes: Sizes::default(),
+        last_octet: 0,
+    };
+    output.take(header)?;
+    let mut reader = message.body().reader();
+    loop {
+        let octets = match reader.fill_buf() {
+            Ok([]) => break,
+            Ok(octets) => octets,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(cause) => return Err(DeliveryError::io("read the message", "", cause)),
+        };
+        output.take(octets)?;
+        let taken = octets.len();
+        reader.consume(taken);
+    }
+    output.finish()
 }
 
 /// What is on its way into the file.
@@ -194,7 +194,12 @@ pub(crate) struct Synced {
 impl Synced {
     /// Makes the message visible in its own mailbox.
     pub(crate) fn publish(mut self, name: &Name) -> Result<Published, DeliveryError> {
-        let mut published = self.named(&self.entry.dir, name);
+        let mut published = Entry {
+            files: Arc::clone(&self.entry.files),
+            dir: Arc::clone(&self.entry.dir),
+            name: name.in_new(self.sizes),
+            keep: false,
+        };
         let Entry { files, dir, name, .. } = &self.entry;
         match files.rename(dir, name, dir, &published.name) {
             Ok(()) => {
@@ -207,19 +212,24 @@ impl Synced {
             }
         }
     }
+}
 
-    /// Makes the message visible in the mailbox of this `new`; it can be linked
-    /// into others too, and keeps its name in `tmp` until this is dropped. The
-    /// inner error is that of a file that can have no name there.
+/// A message in `new`, whose name may not be on stable storage.
+pub(crate) struct Published(Entry);
+
+impl Published {
+    /// Gives a file of no name this one in `new`. The inner error is that of a
+    /// file that can have no name there.
     pub(crate) fn link(
-        &self,
+        files: &Arc<dyn Files>,
+        file: &File,
         new: Dir,
-        name: &Name,
-    ) -> Result<Result<Published, io::Error>, DeliveryError> {
-        let mut published = self.named(&Arc::new(new), name);
-        let Entry { files, dir, name, .. } = &self.entry;
-        match files.link(dir, name, &published.dir, &published.name) {
-            Ok(()) => Ok(Ok(Published(published))),
+        name: PathBuf,
+    ) -> Result<Result<Self, io::Error>, DeliveryError> {
+        let (files, dir) = (Arc::clone(files), Arc::new(new));
+        let mut published = Entry { files, dir, name, keep: false };
+        match published.files.link_unnamed(file, &published.dir, &published.name) {
+            Ok(()) => Ok(Ok(Self(published))),
             Err(cause) if no_link_is_possible(&cause) => {
                 published.keep = true;
                 Ok(Err(cause))
@@ -231,23 +241,20 @@ impl Synced {
         }
     }
 
-    pub(crate) fn path(&self) -> PathBuf {
-        self.entry.path()
-    }
-
-    fn named(&self, new: &Arc<Dir>, name: &Name) -> Entry {
-        Entry {
-            files: Arc::clone(&self.entry.files),
-            dir: Arc::clone(new),
-            name: name.in_new(self.sizes),
-            keep: false,
-        }
+    /// Makes it stay.
+    pub(crate) fn sync(mut self) -> Result<(), DeliveryError> {
+        self.0
+            .files
+            .sync_dir(&self.0.dir)
+            .map_err(|cause| DeliveryError::io("sync the directory", self.0.dir.path(), cause))?;
+        self.0.keep = true;
+        Ok(())
     }
 }
 
 /// Whether a link failed for what it was asked, and not by accident: another file
-/// system (or project), too many links, none at all, or the file is gone, with the
-/// mailbox that it lies in.
+/// system (or project), too many links, none at all, or the file has lost those
+/// that it had.
 fn no_link_is_possible(cause: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
@@ -258,19 +265,4 @@ fn no_link_is_possible(cause: &io::Error) -> bool {
             | Kind::Unsupported
             | Kind::NotFound
     )
-}
-
-/// A message in `new`, whose name may not be on stable storage.
-pub(crate) struct Published(Entry);
-
-impl Published {
-    /// Makes it stay.
-    pub(crate) fn sync(mut self) -> Result<(), DeliveryError> {
-        self.0
-            .files
-            .sync_dir(&self.0.dir)
-            .map_err(|cause| DeliveryError::io("sync the directory", self.0.dir.path(), cause))?;
-        self.0.keep = true;
-        Ok(())
-    }
 }

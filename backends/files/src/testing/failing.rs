@@ -143,8 +143,12 @@ impl Files for Failing {
         self.pass(Call::Create, || self.inner.create(at, name, mode))
     }
 
-    fn create_unnamed(&self, at: &Dir) -> io::Result<File> {
-        self.pass(Call::CreateUnnamed, || self.inner.create_unnamed(at))
+    fn create_unnamed(&self, at: &Dir, mode: u32) -> io::Result<File> {
+        self.pass(Call::CreateUnnamed, || self.inner.create_unnamed(at, mode))
+    }
+
+    fn link_unnamed(&self, file: &File, to: &Dir, new_name: &Path) -> io::Result<()> {
+        self.pass(Call::LinkUnnamed, || self.inner.link_unnamed(file, to, new_name))
     }
 
     fn open(&self, at: &Dir, name: &Path) -> io::Result<File> {

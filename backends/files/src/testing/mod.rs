@@ -20,6 +20,7 @@ pub enum Call {
     MakeDir,
     Create,
     CreateUnnamed,
+    LinkUnnamed,
     Open,
     Read,
     ReadAt,

@@ -82,9 +82,14 @@ impl Files for Recording {
         self.inner.create(at, name, mode)
     }
 
-    fn create_unnamed(&self, at: &Dir) -> io::Result<File> {
+    fn create_unnamed(&self, at: &Dir, mode: u32) -> io::Result<File> {
         self.record("create_unnamed", &[at.path()]);
-        self.inner.create_unnamed(at)
+        self.inner.create_unnamed(at, mode)
+    }
+
+    fn link_unnamed(&self, file: &File, to: &Dir, new_name: &Path) -> io::Result<()> {
+        self.record("link_unnamed", &[&to.path_to(new_name)]);
+        self.inner.link_unnamed(file, to, new_name)
     }
 
     fn open(&self, at: &Dir, name: &Path) -> io::Result<File> {
