@@ -48,20 +48,24 @@ impl Watch {
     /// Asks the store, which may block; where it can tell, it is asked each
     /// second from now on.
     pub(super) fn start(store: Arc<dyn MailStore>, name: &str, min_free: u8) -> Arc<Self> {
-        let room = ask(&*store);
+        let asked = store.room();
+        // A store that is not there may come, and then has room or not.
+        let can_tell = !matches!(asked, Ok(None));
+        let room = asked.ok().flatten();
         let (sender, ended) = bounded(0);
         let watch = Arc::new(Self {
             name: name.to_owned(),
             min_free,
             state: Mutex::new(State { room, full: None }),
-            _thread: room.is_some().then_some(sender),
+            _thread: can_tell.then_some(sender),
         });
-        if room.is_some() {
+        if can_tell {
             let weak = Arc::downgrade(&watch);
             let thread = thread::Builder::new().name("room".to_owned()).stack_size(STACK_OCTETS);
             let thread = thread.spawn(move || {
                 while is_wanted(&ended) {
-                    let room = ask(&*store);
+                    // One that fails to answer is not full: its deliveries will tell.
+                    let room = store.room().ok().flatten();
                     let Some(watch) = weak.upgrade() else { return };
                     watch.note(room);
                 }
@@ -79,7 +83,8 @@ impl Watch {
         let mut state = self.state();
         let Some(room) = state.room else { return true };
         let admits = self.is_enough(room, octets.saturating_mul(copies));
-        if !admits {
+        // A message that is too large for what is left makes no store full.
+        if !admits && !self.is_enough(room, 0) {
             // The thread that asks the store logs it.
             let now = SystemTime::now();
             let new = || Full { since: now, logged: None, deferred: 0 };
@@ -112,25 +117,29 @@ impl Watch {
         let mut state = self.state();
         state.room = room;
         let (Some(room), Some(full)) = (room, &mut state.full) else { return };
-        if self.is_enough(room, 0) {
-            log::info!(
-                "store has room again: {} {} free; {} deferred since {}",
-                self.name,
-                Numbers(room),
-                full.deferred,
-                Clock(full.since)
-            );
+        let is_over = self.is_enough(room, 0);
+        if !is_over && full.logged.is_some_and(|logged| logged.elapsed() < LOGGED_EVERY) {
+            return;
+        }
+        let (since, deferred) = (full.since, full.deferred);
+        full.logged = Some(Instant::now());
+        if is_over {
             state.full = None;
-        } else if full.logged.is_none_or(|logged| logged.elapsed() >= LOGGED_EVERY) {
-            full.logged = Some(Instant::now());
+        }
+        // Whoever admits a message does not wait for the log.
+        drop(state);
+        let (name, numbers, since) = (&self.name, Numbers(room), Clock(since));
+        if !is_over {
             log::error!(
-                "store full: {} {} free, min-free {}%; {} deferred since {}; next line in {} s",
-                self.name,
-                Numbers(room),
+                "store full: {name} {numbers} free, min-free {}%; {deferred} deferred since \
+                 {since}; next line in {} s",
                 self.min_free,
-                full.deferred,
-                Clock(full.since),
                 LOGGED_EVERY.as_secs()
+            );
+        }
+        if is_over {
+            log::info!(
+                "store has room again: {name} {numbers} free; {deferred} deferred since {since}"
             );
         }
     }
@@ -138,11 +147,6 @@ impl Watch {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A store that fails to answer is not full: its deliveries will tell.
-fn ask(store: &dyn MailStore) -> Option<Room> {
-    store.room().ok().flatten()
 }
 
 /// Waits until the store is to be asked again; says whether anybody still wants
