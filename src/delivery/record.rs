@@ -134,6 +134,7 @@ impl Record {
                 known.first,
                 reply.codes()
             );
+            self.resends.forget(known);
             reply
         } else {
             let reply = reply::STORE_TIMEOUT;

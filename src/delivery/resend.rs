@@ -24,6 +24,10 @@ use std::{
 const ENTRIES_MAX: usize = 1_000;
 /// How long an entry is kept.
 const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long an outcome that is open stands against a message of the same sender,
+/// recipient and size that has no Message-ID, as the first had none: it may be
+/// another one.
+const KEPT_WITHOUT_ID: Duration = Duration::from_secs(15 * 60);
 /// How much of a body is read and hashed at once.
 const BLOCK_OCTETS: usize = 16 * 1024;
 
@@ -45,6 +49,7 @@ pub(super) struct Sent<'a> {
 pub(super) struct Known {
     /// The transaction in which it came first.
     pub(super) first: TransactionId,
+    index: RecipientIndex,
     /// Under which name it was stored; none while that is open.
     pub(super) stored: Option<DeliveryId>,
 }
@@ -175,8 +180,9 @@ impl Resends {
         let mut table = self.lock();
         table.forget_old(now);
         self.count.store(table.entries.len(), Ordering::Release);
-        let all =
-            |table: &Table, digest| sent.clone().map(|each| table.known(each, digest)).collect();
+        let all = |table: &Table, digest| {
+            sent.clone().map(|each| table.known(each, digest, now)).collect()
+        };
         let candidates: Vec<bool> = sent
             .clone()
             .flat_map(|each| table.candidates(each))
@@ -193,6 +199,15 @@ impl Resends {
         // What cannot be read here cannot be stored either.
         let digest = self.keys.digest(message.body()).ok();
         all(&self.lock(), digest)
+    }
+
+    /// A resend was answered 250: it is over. The same message once more is
+    /// another one, which must not be lost; that the 250 did not arrive is the
+    /// risk of any delivery.
+    pub(super) fn forget(&self, known: &Known) {
+        let mut table = self.lock();
+        table.entries.retain(|entry| (entry.first, entry.index) != (known.first, known.index));
+        self.count.store(table.entries.len(), Ordering::Release);
     }
 
     fn is_empty(&self) -> bool {
@@ -236,22 +251,31 @@ impl Table {
 
     /// Where one entry says that it was stored and another that this is open, it
     /// is open: what is told as stored must be.
-    fn known(&self, sent: Sent<'_>, digest: Option<Digest>) -> Option<Known> {
+    fn known(&self, sent: Sent<'_>, digest: Option<Digest>, now: Instant) -> Option<Known> {
         let mut known = None;
         for entry in self.candidates(sent) {
             match &entry.state {
                 State::Stored(id, its) if Some(*its) == digest => {
-                    known = Some(Known { first: entry.first, stored: Some(id.clone()) });
+                    known = Some(Known { stored: Some(id.clone()), ..entry.known() });
                 }
                 State::Stored(..) => {}
                 State::Open | State::StoredUnread(_) => {
-                    if entry.message_id.as_deref() == sent.message_id {
-                        return Some(Known { first: entry.first, stored: None });
+                    let age = now.saturating_duration_since(entry.noted);
+                    if entry.message_id.as_deref() == sent.message_id
+                        && (sent.message_id.is_some() || age < KEPT_WITHOUT_ID)
+                    {
+                        return Some(entry.known());
                     }
                 }
             }
         }
         known
+    }
+}
+
+impl Entry {
+    fn known(&self) -> Known {
+        Known { first: self.first, index: self.index, stored: None }
     }
 }
 
