@@ -187,6 +187,16 @@ impl Reader<'_> {
                     .to_owned(),
             );
         }
+        if let Some(server) = &server {
+            let size_max = server.session.message_size_max;
+            if size_max == 0 || size_max > limits.spool_octets {
+                self.warnings.push(
+                    "max-spool is smaller than max-message-size: the largest messages that are \
+                     announced as welcome get 452 4.3.1 each time"
+                        .to_owned(),
+                );
+            }
+        }
         let identity = self.identity();
         let log_target = self.log_target(sources.role);
         let log_level = self.one("log-level", ::log::LevelFilter::Info, log_level);

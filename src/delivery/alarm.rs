@@ -17,9 +17,24 @@ pub(super) const STUCK_MAX: usize = 64;
 /// together, this often.
 const LOGGED_EVERY: Duration = Duration::from_secs(60);
 
+/// What a crew's log lines say.
+#[derive(Clone, Copy)]
+pub(super) struct Texts {
+    /// Where its threads hang.
+    pub(super) place: &'static str,
+    /// What it means that none is left.
+    pub(super) exhausted: &'static str,
+}
+
+impl Texts {
+    /// Of those who call the store.
+    pub(super) const STORE: Self =
+        Self { place: "store", exhausted: "each recipient gets 451 4.3.2" };
+}
+
 /// One crew's.
-#[derive(Default)]
 pub(super) struct Alarm {
+    texts: Texts,
     logged: Option<Instant>,
     unlogged: usize,
     /// Who became stuck last.
@@ -47,6 +62,17 @@ impl Display for Thread {
 }
 
 impl Alarm {
+    pub(super) fn new(texts: Texts) -> Self {
+        Self {
+            texts,
+            logged: None,
+            unlogged: 0,
+            last: None,
+            is_told: false,
+            exhaustion_logged: None,
+        }
+    }
+
     /// Notes one that has become stuck; [`Alarm::tell`] logs it.
     pub(super) fn note(&mut self, thread: Thread) {
         self.unlogged += 1;
@@ -54,7 +80,7 @@ impl Alarm {
     }
 
     /// Logs what was noted, if it is time; `stuck` are all that are stuck now.
-    pub(super) fn tell(&mut self, stuck: usize, now: Instant) {
+    pub(super) fn tell(&mut self, stuck: usize, stuck_max: usize, now: Instant) {
         if self.unlogged == 0 || !is_due(self.logged, now) {
             return;
         }
@@ -64,8 +90,9 @@ impl Alarm {
             more => format!(" more={more}"),
         };
         log::warn!(
-            "stuck thread={thread}{more} stuck={stuck}/{STUCK_MAX}: over 1 s in the store; others \
-             take its place; is the store's disk or network slow, or gone?"
+            "stuck thread={thread}{more} stuck={stuck}/{stuck_max}: over 1 s in the {place}; others \
+             take its place; is the disk or network of the {place} slow, or gone?",
+            place = self.texts.place
         );
         self.logged = Some(now);
         self.unlogged = 0;
@@ -73,11 +100,12 @@ impl Alarm {
     }
 
     /// Logs that no thread takes the place of those that are stuck from now on.
-    pub(super) fn exhausted(&mut self, crew: &str, now: Instant) {
+    pub(super) fn exhausted(&mut self, crew: &str, stuck: usize, now: Instant) {
         if is_due(self.exhaustion_logged, now) {
             log::error!(
-                "no {crew} left: {STUCK_MAX} are stuck in the store, and one more; each recipient \
-                 gets 451 4.3.2 until one returns"
+                "no {crew} left: {stuck} are stuck in the {}, and one more; {} until one returns",
+                self.texts.place,
+                self.texts.exhausted
             );
             self.exhaustion_logged = Some(now);
         }

@@ -5,7 +5,10 @@
 //! May not: queue or run a delivery.
 //! Holds: the body is not copied.
 
-use super::record::{Recipient, Record};
+use super::{
+    budget::Reservation,
+    record::{Recipient, Record},
+};
 use crate::{sys::local_time, transaction::TraceFields};
 use postino_store::{Body, Delivery, DeliveryError, MailStore, Mailbox, Message, Timestamp};
 use std::{
@@ -23,6 +26,8 @@ pub(super) struct Uncomposed {
     pub(super) hostname: Arc<str>,
     pub(super) received: SystemTime,
     pub(super) single_instance: bool,
+    /// What the deliveries use.
+    pub(super) memory: Reservation,
 }
 
 /// Makes the deliveries with their places, one for each of the record's
@@ -75,11 +80,14 @@ pub(super) fn compose(
         return Ok(Vec::new());
     }
     let prepared = store.prepare(&message, &mailboxes)?;
+    // Given back with the last delivery, wherever that ends: the record may wait
+    // much longer in the lane of a mailbox that hangs.
+    let memory = Arc::new(uncomposed.memory);
     let deliveries = headers.into_iter().zip(&record.recipients).zip(wanted).enumerate();
     Ok(deliveries
         .filter_map(|(at, (each, wanted))| wanted.then_some((at, each)))
         .map(|(at, (header, recipient))| {
-            let record = Arc::clone(record);
+            let (record, memory) = (Arc::clone(record), Arc::clone(&memory));
             let delivery = Delivery::new(
                 Arc::clone(&message),
                 recipient.mailbox.clone(),
@@ -87,6 +95,7 @@ pub(super) fn compose(
                 header,
                 Arc::clone(&recipient.fate),
                 Box::new(move |result| {
+                    let _held = &memory;
                     if let Some(recipient) = record.recipients.get(at) {
                         record.finish(recipient, result.as_ref());
                     }

@@ -8,7 +8,7 @@
 //! in the work ends no thread.
 
 use super::{
-    alarm::{Alarm, STUCK_MAX, Thread},
+    alarm::{Alarm, Texts, Thread},
     seat::Seat,
 };
 use std::{
@@ -50,6 +50,7 @@ pub(super) struct Crew {
     began: Instant,
     /// As many as there can be threads, stuck or not.
     seats: Box<[Seat]>,
+    stuck_max: usize,
     stuck: Mutex<Stuck>,
     /// As many are stuck as may be, and one more.
     exhausted: AtomicBool,
@@ -69,7 +70,6 @@ struct Queue {
 }
 
 /// The threads that are stuck.
-#[derive(Default)]
 struct Stuck {
     count: usize,
     alarm: Alarm,
@@ -77,7 +77,13 @@ struct Stuck {
 
 impl Crew {
     /// A crew without threads yet; they will be called `NAME-1` and so on.
-    pub(super) fn new(name: &'static str, threads_max: usize) -> Arc<Self> {
+    /// `stuck_max` of them may be stuck and replaced at the same time.
+    pub(super) fn new(
+        name: &'static str,
+        texts: Texts,
+        threads_max: usize,
+        stuck_max: usize,
+    ) -> Arc<Self> {
         let threads_max = threads_max.max(1);
         Arc::new(Self {
             name,
@@ -87,8 +93,9 @@ impl Crew {
             unfinished: AtomicUsize::new(0),
             threads: AtomicUsize::new(0),
             began: Instant::now(),
-            seats: (0..threads_max + STUCK_MAX).map(|_| Seat::default()).collect(),
-            stuck: Mutex::default(),
+            seats: (0..threads_max + stuck_max).map(|_| Seat::default()).collect(),
+            stuck_max,
+            stuck: Mutex::new(Stuck { count: 0, alarm: Alarm::new(texts) }),
             exhausted: AtomicBool::new(false),
         })
     }
@@ -122,7 +129,7 @@ impl Crew {
         self.available.notify_all();
     }
 
-    /// Whether [`STUCK_MAX`] threads are stuck, and one more that nobody
+    /// Whether as many threads as may be are stuck, and one more that nobody
     /// replaces: what is queued may wait long.
     pub(super) fn is_exhausted(&self) -> bool {
         self.exhausted.load(Ordering::Acquire)
@@ -139,7 +146,7 @@ impl Crew {
             let stuck_at = self.began + piece.began() + STUCK_AFTER;
             if stuck_at > now {
                 next = next.min(stuck_at);
-            } else if stuck.count == STUCK_MAX {
+            } else if stuck.count == self.stuck_max {
                 exhausted = true;
             } else if seat.mark_stuck(piece) {
                 stuck.count += 1;
@@ -149,9 +156,9 @@ impl Crew {
             }
         }
         self.exhausted.store(exhausted, Ordering::Release);
-        stuck.alarm.tell(stuck.count, now);
+        stuck.alarm.tell(stuck.count, self.stuck_max, now);
         if exhausted {
-            stuck.alarm.exhausted(self.name, now);
+            stuck.alarm.exhausted(self.name, stuck.count, now);
         }
         // What is stuck may return and put new work.
         (self.has_unfinished() || stuck.count > 0).then_some(next)
@@ -280,7 +287,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Crew, STUCK_AFTER};
+    use super::{Crew, STUCK_AFTER, Texts};
     use crossbeam_channel::{Sender, bounded};
     use std::{
         sync::{Arc, atomic::Ordering},
@@ -308,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_stuck_thread_that_returns_counts_again_or_ends_where_the_crew_is_full() {
-        let crew = Crew::new("test", 1);
+        let crew = Crew::new("test", Texts::STORE, 1, 64);
         let threads = || crew.threads.load(Ordering::Acquire);
         let (begun, begins) = bounded(1);
         let begun = || {

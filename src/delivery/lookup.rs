@@ -6,7 +6,9 @@
 //! May not: keep the deadline; whoever waits does.
 
 use super::{
-    Answer, LOOKUP_DEADLINE, Ticket,
+    Answer, LOOKUP_DEADLINE, Limits, Ticket,
+    alarm::Texts,
+    budget::Reservation,
     crew::Crew,
     outcome,
     record::{Answers, Path},
@@ -21,7 +23,7 @@ use crate::{
 use postino_store::{Class, DeliveryError, MailStore, Mailbox};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
@@ -29,12 +31,22 @@ use std::{
 const MISSING_LOGGED_EVERY: Duration = Duration::from_secs(60);
 
 /// Which recipient is asked about.
-pub(super) struct Question {
-    pub(super) ticket: Ticket,
-    pub(super) id: TransactionId,
-    pub(super) index: RecipientIndex,
-    pub(super) path: ForwardPath,
-    pub(super) declared_size: Option<u64>,
+pub struct Question {
+    /// Who asks.
+    pub ticket: Ticket,
+    /// In which transaction.
+    pub id: TransactionId,
+    /// Which RCPT.
+    pub index: RecipientIndex,
+    /// Its argument.
+    pub path: ForwardPath,
+    /// MAIL's SIZE parameter.
+    pub declared_size: Option<u64>,
+    /// What the recipient uses of memory; given back with the answer, or when
+    /// nobody waits for that any more.
+    pub memory: Reservation,
+    /// Gone once nobody waits for the answer.
+    pub asker: Weak<()>,
 }
 
 /// What the threads that look up share.
@@ -46,8 +58,8 @@ pub(super) struct LookUps {
 }
 
 impl LookUps {
-    pub(super) fn new(store: Arc<dyn MailStore>, answers: Answers, threads_max: usize) -> Self {
-        let crew = Crew::new("look-up", threads_max);
+    pub(super) fn new(store: Arc<dyn MailStore>, answers: Answers, limits: &Limits) -> Self {
+        let crew = Crew::new("look-up", Texts::STORE, limits.look_ups, limits.stuck);
         Self { store, answers, missing: Missing::default(), crew }
     }
 
@@ -58,11 +70,11 @@ impl LookUps {
         users: &Users,
         question: Question,
         is_busy: bool,
-    ) -> Option<Result<Mailbox, Reply>> {
+    ) -> Option<Reply> {
         match users.resolve(&question.path) {
             Err(reply) => {
                 log_refused(&question, &reply);
-                Some(Err(reply))
+                Some(reply)
             }
             Ok(_) if is_busy || self.crew.is_exhausted() => {
                 let reply = reply::NO_WORKER;
@@ -73,11 +85,11 @@ impl LookUps {
                     Path(&question.path),
                     reply.codes()
                 );
-                Some(Err(reply))
+                Some(reply)
             }
             Ok(resolved) => {
                 let (look_ups, asked) = (Arc::clone(self), Instant::now());
-                self.crew.put(move |seat| look_ups.look_up(&question, resolved, asked, seat));
+                self.crew.put(move |seat| look_ups.look_up(question, resolved, asked, seat));
                 None
             }
         }
@@ -114,12 +126,12 @@ fn log_refused(question: &Question, reply: &Reply) {
 }
 
 impl LookUps {
-    fn look_up(&self, question: &Question, resolved: Resolved, asked: Instant, seat: &Seat) {
-        seat.serves(question.id);
-        if asked.elapsed() >= LOOKUP_DEADLINE {
-            // Whoever asked has told the client so.
+    fn look_up(&self, question: Question, resolved: Resolved, asked: Instant, seat: &Seat) {
+        if question.asker.strong_count() == 0 || asked.elapsed() >= LOOKUP_DEADLINE {
+            // The client is gone, or was told so by whoever asked.
             return;
         }
+        seat.serves(question.id);
         let size = question.declared_size;
         let result = catch_unwind(AssertUnwindSafe(|| self.admit(resolved, size)));
         let result = result.unwrap_or_else(|panic| {
@@ -127,9 +139,9 @@ impl LookUps {
             log::error!("panic in the store s={} looking up cause={text}", question.id);
             Err(DeliveryError::Unanswered)
         });
-        let result = result.map_err(|error| self.refuse(question, &error));
-        let &Question { ticket, index, .. } = question;
-        (self.answers)(Answer::Checked { ticket, index, result });
+        let result = result.map_err(|error| self.refuse(&question, &error));
+        let Question { ticket, index, memory, .. } = question;
+        (self.answers)(Answer::Checked { ticket, index, result, memory });
     }
 }
 

@@ -22,16 +22,18 @@ mod spool;
 
 pub use budget::{Budget, Reservation};
 pub use deadline::InProgress;
+pub use lookup::Question;
 pub use spool::{SpoolFile, inspect as inspect_spool};
 
 use crate::{
     reply::{self, Reply},
-    transaction::{ForwardPath, ReceivedBody, RecipientIndex, Transaction, TransactionId},
+    transaction::{ReceivedBody, RecipientIndex, Transaction, TransactionId},
     users::Users,
 };
+use alarm::STUCK_MAX;
 use compose::Uncomposed;
 use deadline::Transit;
-use lookup::{LookUps, Question};
+use lookup::LookUps;
 use pool::Workers;
 use postino_files::Files;
 use postino_store::{Body, MailStore, Mailbox};
@@ -66,6 +68,8 @@ pub struct Limits {
     pub workers: usize,
     /// Threads that look up; started at need.
     pub look_ups: usize,
+    /// Threads of each kind that may hang and be replaced at the same time.
+    pub stuck: usize,
     /// How long a locked mailbox is tried again.
     pub lock_wait: Duration,
     /// Whether the copies of several recipients are to be alike, so that the store
@@ -92,6 +96,7 @@ impl Default for Limits {
         Self {
             workers: 16,
             look_ups: 16,
+            stuck: STUCK_MAX,
             lock_wait: Duration::from_secs(30),
             single_instance: false,
             memory: 64 << 20,
@@ -122,6 +127,8 @@ pub enum Answer {
         index: RecipientIndex,
         /// The mailbox, or why not.
         result: Result<Mailbox, Reply>,
+        /// What the question brought along.
+        memory: Reservation,
     },
     /// A recipient's delivery has ended.
     Delivered {
@@ -159,8 +166,7 @@ pub struct Submission {
     pub hostname: Arc<str>,
     /// Where the body is, if it was spooled.
     pub spool: Option<Arc<SpoolFile>>,
-    /// What its envelope and body use; given back when the last recipient has
-    /// his result.
+    /// What its envelope and body use; given back with the last delivery.
     pub memory: Reservation,
 }
 
@@ -191,7 +197,7 @@ impl Pool {
         let answers: Answers = Arc::new(answers);
         let room = Watch::start(Arc::clone(&store), &limits.store_name, limits.min_free);
         let workers = Arc::new(Workers::new(Arc::clone(&store), Arc::clone(&room), &limits));
-        let look_ups = Arc::new(LookUps::new(store, Arc::clone(&answers), limits.look_ups));
+        let look_ups = Arc::new(LookUps::new(store, Arc::clone(&answers), &limits));
         let spool = Arc::new(Spool::new(&limits, Arc::clone(&answers)));
         let has_memory = Arc::clone(&answers);
         let memory = Budget::new(limits.memory, move || has_memory(Answer::HasMemory));
@@ -216,8 +222,8 @@ impl Pool {
     }
 
     /// A place in the spool for one message; none where there are too many.
-    pub fn open_spool(&self) -> Option<Arc<SpoolFile>> {
-        self.spool.open()
+    pub fn place_in_spool(&self) -> Option<Arc<SpoolFile>> {
+        self.spool.place()
     }
 
     /// Has a part of a message spooled behind those before; never blocks, and is
@@ -235,19 +241,9 @@ impl Pool {
     }
 
     /// Has a recipient looked up: in memory and answered at once where `users`
-    /// alone can tell (a refusal), or where so many threads are stuck that none is
-    /// left, else on a look-up thread that asks the store.
+    /// alone can tell (a refusal), else on a look-up thread that asks the store.
     /// An answer that is not there after [`LOOKUP_DEADLINE`] may never come.
-    pub fn check(
-        &self,
-        users: &Users,
-        ticket: Ticket,
-        id: TransactionId,
-        index: RecipientIndex,
-        path: ForwardPath,
-        declared_size: Option<u64>,
-    ) -> Option<Result<Mailbox, Reply>> {
-        let question = Question { ticket, id, index, path, declared_size };
+    pub fn check(&self, users: &Users, question: Question) -> Option<Reply> {
         self.look_ups.check(users, question, self.workers.crew.is_exhausted())
     }
 
@@ -284,7 +280,6 @@ impl Pool {
                 })
                 .collect(),
             answers: Arc::clone(&self.answers),
-            _memory: memory,
             resends: Arc::clone(&self.resends),
         };
         let received = SystemTime::now();
@@ -300,6 +295,7 @@ impl Pool {
             hostname,
             received,
             single_instance: self.limits.single_instance,
+            memory,
         };
         let transit = Arc::new(Transit::new(record, uncomposed));
         self.workers.submit(&transit);

@@ -7,6 +7,7 @@
 
 use super::{
     Limits,
+    alarm::Texts,
     clock::{Clock, Waker},
     compose::{self, Uncomposed},
     crew::{Crew, STUCK_AFTER},
@@ -54,7 +55,7 @@ impl Workers {
             lock_wait: limits.lock_wait,
             lanes: Lanes::default(),
             clock: Clock::default(),
-            crew: Crew::new("worker", limits.workers),
+            crew: Crew::new("worker", Texts::STORE, limits.workers, limits.stuck),
         }
     }
 

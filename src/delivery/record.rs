@@ -5,9 +5,7 @@
 //! May not: print an octet of a client's that has not been escaped.
 
 use super::{
-    Answer, Ticket,
-    budget::Reservation,
-    outcome,
+    Answer, Ticket, outcome,
     resend::{Known, Resends, Sent},
 };
 use crate::{
@@ -39,8 +37,6 @@ pub(super) struct Record {
     pub(super) lock_wait: Duration,
     pub(super) recipients: Box<[Recipient]>,
     pub(super) answers: Answers,
-    /// What the transaction uses, as long as anything of it is there.
-    pub(super) _memory: Reservation,
     pub(super) resends: Arc<Resends>,
 }
 

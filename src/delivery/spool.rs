@@ -8,6 +8,7 @@
 
 use super::{
     Answer, Limits, Ticket,
+    alarm::Texts,
     budget::{Budget, Reservation},
     crew::Crew,
     outcome,
@@ -31,6 +32,8 @@ use std::{
 const THREADS_MAX: usize = 4;
 
 const FILE_MODE: u32 = 0o600;
+
+const CREW: Texts = Texts { place: "spool directory", exhausted: "large messages get 451 4.3.0" };
 
 /// What the threads share.
 pub(super) struct Spool {
@@ -74,12 +77,12 @@ impl Spool {
             disk: Budget::new(limits.spool_octets, || {}),
             descriptors: Budget::new(limits.spool_files, || {}),
             answers,
-            crew: Crew::new("spool", THREADS_MAX),
+            crew: Crew::new("spool", CREW, THREADS_MAX, limits.stuck),
         }
     }
 
     /// A place for one message; none where too many have one.
-    pub(super) fn open(self: &Arc<Self>) -> Option<Arc<SpoolFile>> {
+    pub(super) fn place(self: &Arc<Self>) -> Option<Arc<SpoolFile>> {
         let descriptor = self.descriptors.try_reserve(1)?;
         Some(Arc::new(SpoolFile {
             spool: Arc::clone(self),

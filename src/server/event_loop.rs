@@ -256,10 +256,10 @@ impl EventLoop {
         let now = Instant::now();
         while let Some(report) = self.reports.take() {
             match report {
-                Report::Answer(Answer::Checked { ticket, index, result }) => {
+                Report::Answer(Answer::Checked { ticket, index, result, memory }) => {
                     if let Some(slot) = self.asked(ticket) {
                         self.call(slot, |connection| {
-                            connection.checked(index, result, now);
+                            connection.checked(index, result, memory, now);
                             Next::Again
                         });
                     }

@@ -175,3 +175,31 @@ fn what_is_taken_back_while_every_worker_hangs_is_dropped_by_who_replaces_them()
     pool.watch(Instant::now() + Duration::from_secs(2));
     assert_eq!(drops.recv_timeout(PATIENCE).unwrap(), "worker-3");
 }
+
+#[test]
+fn what_is_taken_back_uses_no_memory_though_its_lane_hangs() {
+    let rig = rig(2, alone);
+    let memory = rig.pool.memory().room();
+    let submit = |ticket| {
+        let mut submission = submission(ticket, &["a@d"]);
+        submission.memory = rig.pool.memory().try_reserve(1_000).unwrap();
+        rig.pool.deliver(submission)
+    };
+    let hanging = submit(1);
+    let call = rig.calls.recv_timeout(PATIENCE).unwrap();
+    let queued = submit(2);
+    assert_eq!(queued.expire().len(), 1);
+    drop(queued);
+    let start = Instant::now();
+    while rig.pool.memory().room() < memory - 1_000 {
+        assert!(start.elapsed() < PATIENCE, "the queued one's memory does not come back");
+        std::thread::yield_now();
+    }
+    assert_eq!(hanging.expire().len(), 1);
+    assert_eq!(rig.pool.memory().room(), memory - 1_000, "it is in the store still");
+    drop(call);
+    while rig.pool.memory().room() < memory {
+        assert!(start.elapsed() < PATIENCE, "the hanging one's memory does not come back");
+        std::thread::yield_now();
+    }
+}

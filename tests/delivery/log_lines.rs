@@ -144,8 +144,8 @@ fn the_first_stuck_worker_is_logged_at_once_and_those_after_it_once_a_minute() {
     hang(0xa6, first + Duration::from_secs(2));
     hang(0xa7, first + Duration::from_secs(4));
     hang(0xa8, first + Duration::from_secs(60));
-    let text = "over 1 s in the store; others take its place; is the store's disk or network \
-                slow, or gone?";
+    let text = "over 1 s in the store; others take its place; is the disk or network of the \
+                store slow, or gone?";
     let line = |line: String| vec![(log::Level::Warn, line)];
     assert_eq!(logged("s=a5-1"), line(format!("stuck thread=worker-1 s=a5-1 stuck=1/64: {text}")));
     assert_eq!([logged("s=a6-1"), logged("s=a7-1")], [vec![], vec![]]);

@@ -1,6 +1,8 @@
 //! Recipients at RCPT.
 
 use super::*;
+use postino::delivery::Question;
+use std::sync::{LazyLock, Weak};
 
 /// A store that only looks up; its deliveries hang.
 struct Directory {
@@ -46,11 +48,51 @@ fn users(source: Source) -> Users {
     }
 }
 
+fn question(pool: &Pool, to: &str, asker: Weak<()>) -> Question {
+    Question {
+        ticket: 5,
+        id: ID,
+        index: RecipientIndex(6),
+        path: path(to),
+        declared_size: Some(4_096),
+        memory: pool.memory().try_reserve(1_000).unwrap(),
+        asker,
+    }
+}
+
+/// Who asks, as long as the tests run.
+static ASKER: LazyLock<Arc<()>> = LazyLock::new(Arc::default);
+
 pub(super) fn check(pool: &Pool, source: Source, to: &str) -> Option<String> {
-    let checked = pool.check(&users(source), 5, ID, RecipientIndex(6), path(to), Some(4_096));
-    checked.map(|result| {
-        result.map_or_else(|reply| reply.codes().to_string(), |found| found.name().to_string())
-    })
+    let refusal = pool.check(&users(source), question(pool, to, Arc::downgrade(&ASKER)));
+    refusal.map(|reply| reply.codes().to_string())
+}
+
+#[test]
+fn nobody_is_looked_up_for_a_client_that_is_gone_and_its_memory_comes_back() {
+    let (pool, answers, _hanging) = directory(|mailbox, _| {
+        assert_eq!(mailbox.name().as_str(), "alice@d", "the client is gone");
+        Ok(())
+    });
+    let memory = pool.memory().room();
+    for _ in 0..1_000 {
+        let gone = Arc::downgrade(&Arc::new(()));
+        let asked = question(&pool, "gone@d", gone);
+        assert!(pool.check(&users(Source::Any), asked).is_none());
+    }
+    assert_eq!(check(&pool, Source::Any, "alice@d"), None);
+    let Answer::Checked { result, memory: held, .. } = answers.recv_timeout(PATIENCE).unwrap()
+    else {
+        panic!("no look-up's answer")
+    };
+    assert_eq!(result.unwrap().name().as_str(), "alice@d");
+    drop(held);
+    // Other threads may still be about to drop the last of the others.
+    let start = Instant::now();
+    while pool.memory().room() < memory {
+        assert!(start.elapsed() < PATIENCE);
+        std::thread::yield_now();
+    }
 }
 
 #[test]

@@ -164,7 +164,7 @@ impl Rig {
 fn next(answers: &Receiver<Answer>) -> (u64, u64, String) {
     match answers.recv_timeout(PATIENCE).expect("an answer comes") {
         Answer::Delivered { ticket, index, reply } => (ticket, index.0, reply.codes().to_string()),
-        Answer::Checked { ticket, index, result } => {
+        Answer::Checked { ticket, index, result, .. } => {
             let text = match result {
                 Ok(mailbox) => mailbox.name().to_string(),
                 Err(reply) => reply.codes().to_string(),

@@ -91,6 +91,11 @@ impl Session {
         true
     }
 
+    /// Whether the message has come whole, but is not in the spool whole yet.
+    pub fn is_spooling_the_last(&self) -> bool {
+        matches!(self.state, State::Spooling(_))
+    }
+
     /// Octets of a message that are kept here, and the memory that they use.
     pub fn kept(&self) -> (usize, usize) {
         match &self.state {

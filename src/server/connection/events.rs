@@ -9,7 +9,7 @@ use super::{
     work::{Delivering, Handed, Work},
 };
 use crate::{
-    delivery::{Budget, Reservation, Submission},
+    delivery::{Budget, Question, Reservation, Submission},
     protocol::{Event, Phase},
     reply::{self, Reply},
     transaction::{RecipientIndex, Transaction, TransactionId},
@@ -44,31 +44,34 @@ impl Connection {
             }
             Event::AdmitData { declared_size } => {
                 let admitted = self.work(turn).admit_data(turn.pool, declared_size);
-                turn.lack.defers |= admitted.is_err();
-                self.session.admitted(admitted);
+                self.session.admitted(admitted.map_err(|refused| turn.lack.note(refused)));
             }
             Event::CheckRecipient { index, path, declared_size } => {
-                let id = self.session.id();
-                if !self.work(turn).admit_recipient() {
+                let (ticket, id) = (turn.ticket, self.session.id());
+                let Some((memory, asker)) = self.work(turn).admit_recipient() else {
                     turn.lack.defers = true;
                     return self.session.recipient_checked(index, reply::OUT_OF_MEMORY);
-                }
-                let users = &self.settings.users;
-                match turn.pool.check(users, turn.ticket, id, index, path, declared_size) {
-                    Some(result) => self.accept(index, result),
+                };
+                let question = Question { ticket, id, index, path, declared_size, memory, asker };
+                match turn.pool.check(&self.settings.users, question) {
+                    Some(refusal) => self.session.recipient_checked(index, refusal),
                     None => self.work(turn).look_up_begins(index, turn.now),
                 }
             }
             Event::Spool(part) => {
                 let names = (turn.ticket, self.session.id());
-                if let Err(reply) = self.work(turn).spool(turn.pool, names, part, turn.now) {
-                    self.session.spooled(Err(reply));
+                if let Err(refused) = self.work(turn).spool(turn.pool, names, part, turn.now) {
+                    self.session.spooled(Err(turn.lack.note(refused)));
                 }
             }
             Event::SpoolDropped => self.work(turn).drop_spool(),
             Event::Deliver(transaction) => self.deliver(*transaction, turn),
             Event::TransactionDropped => self.work = None,
-            Event::Close => self.is_closing = true,
+            Event::Close => {
+                self.is_closing = true;
+                // Nothing comes of a message that is half there.
+                self.work.take_if(|work| work.delivering.is_none());
+            }
         }
     }
 
@@ -76,23 +79,9 @@ impl Connection {
         self.work.get_or_insert_with(|| Box::new(Work::new(turn.pool)))
     }
 
-    pub(super) fn accept(&mut self, index: RecipientIndex, result: Result<Mailbox, Reply>) {
-        let Some(work) = &mut self.work else { return };
-        let reply = match result {
-            Ok(mailbox) => {
-                work.accept(index, mailbox);
-                reply::RECIPIENT_OK
-            }
-            Err(reply) => {
-                work.refuse();
-                reply
-            }
-        };
-        self.session.recipient_checked(index, reply);
-    }
-
     pub(super) fn deliver(&mut self, transaction: Transaction, turn: &mut Turn<'_>) {
-        let deadline = turn.now + self.settings.delivery_timeout;
+        let ended = self.work.as_ref().and_then(|work| work.ended).unwrap_or(turn.now);
+        let deadline = ended + self.settings.delivery_timeout;
         let hostname = self.settings.session.hostname.as_str().into();
         let peer = self.peer;
         let work = self.work(turn);
@@ -114,12 +103,20 @@ impl Connection {
         &mut self,
         index: RecipientIndex,
         result: Result<Mailbox, Reply>,
+        memory: Reservation,
         now: Instant,
     ) {
-        if self.work.as_mut().is_some_and(|work| work.look_up_ended(index)) {
-            self.clocks.progress = now;
-            self.accept(index, result);
-        }
+        let Some(work) = self.work.as_mut().filter(|work| work.waits_for(index)) else { return };
+        self.clocks.progress = now;
+        work.look_up_ended(index);
+        let reply = match result {
+            Ok(mailbox) => {
+                work.accept(index, mailbox, memory);
+                reply::RECIPIENT_OK
+            }
+            Err(reply) => reply,
+        };
+        self.session.recipient_checked(index, reply);
     }
 
     /// The spool's answer, for this transaction; the part's buffer is used again

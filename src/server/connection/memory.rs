@@ -6,9 +6,13 @@
 
 use super::{
     Connection, Turn,
-    work::{self, BODY_OCTETS_MIN},
+    work::{self, BODY_OCTETS_MIN, Refused},
 };
-use crate::{delivery::Pool, protocol::Phase};
+use crate::{
+    delivery::Pool,
+    protocol::Phase,
+    reply::{self, Reply},
+};
 use std::time::Instant;
 
 /// Octets of a message that are read at once, in a turn.
@@ -25,6 +29,20 @@ pub(in crate::server) struct Lack {
     pub(in crate::server) starves: bool,
     /// A recipient or a message was deferred for that.
     pub(in crate::server) defers: bool,
+    /// A large message was deferred, as there are too many of them.
+    pub(in crate::server) has_no_place: bool,
+}
+
+impl Lack {
+    /// Notes why a message was refused; gives the reply.
+    pub(super) fn note(&mut self, refused: Refused) -> Reply {
+        match refused {
+            Refused::Memory => self.defers = true,
+            Refused::Place => self.has_no_place = true,
+            Refused::Octets(reply) => return reply,
+        }
+        reply::OUT_OF_MEMORY
+    }
 }
 
 impl Connection {

@@ -110,6 +110,11 @@ impl Connection {
 
     /// Notes since when the line and the transaction are being received.
     pub(super) fn note_time(&mut self, now: Instant) {
+        if self.session.is_spooling_the_last()
+            && let Some(work) = &mut self.work
+        {
+            work.ended.get_or_insert(now);
+        }
         let lines = self.session.lines_taken();
         self.clocks.line = match self.clocks.line {
             _ if self.session.phase() != Phase::Line => None,

@@ -8,11 +8,15 @@ use super::memory::READ_OCTETS;
 use crate::{
     delivery::{InProgress, LOOKUP_DEADLINE, Pool, Reservation, SPOOL_DEADLINE, SpoolFile, Ticket},
     protocol::{PART_OCTETS, Session},
-    reply::{self, Reply},
+    reply::Reply,
     transaction::{ReceivedBody, RecipientIndex, TransactionId},
 };
 use postino_store::Mailbox;
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Weak},
+    time::Instant,
+};
 
 /// What a recipient uses of memory from his RCPT to his delivery's end, at the
 /// most: addresses, names, header lines, results.
@@ -33,10 +37,14 @@ pub(super) struct Work {
     spool: Option<Arc<SpoolFile>>,
     /// Until when the spool may take for the part that it has.
     part_deadline: Option<Instant>,
+    /// When the message came whole, where its last part was still to be spooled.
+    pub(super) ended: Option<Instant>,
     pub(super) delivering: Option<Delivering>,
     memory: Reservation,
-    /// How many recipients have their memory.
+    /// How many recipients' memory is among it.
     recipients: u64,
+    /// For look-ups to see whether anybody waits for them.
+    asker: Arc<()>,
     /// Whether the message has its least.
     has_body: bool,
 }
@@ -47,6 +55,16 @@ pub(super) struct Delivering {
     pub(super) deadline: Instant,
     /// The first deadline has passed: what has begun its commit is waited for.
     pub(super) is_late: bool,
+}
+
+/// Why a message cannot come in, or go on.
+pub(super) enum Refused {
+    /// For want of memory.
+    Memory,
+    /// For want of a place in the spool, which has as many messages as may be.
+    Place,
+    /// For want of octets in the spool: logged already.
+    Octets(Reply),
 }
 
 /// What a transaction's deliveries are given.
@@ -63,9 +81,11 @@ impl Work {
             mailboxes: Vec::new(),
             spool: None,
             part_deadline: None,
+            ended: None,
             delivering: None,
             memory: pool.memory().reserve_nothing(),
             recipients: 0,
+            asker: Arc::default(),
             has_body: false,
         }
     }
@@ -80,28 +100,30 @@ impl Work {
 
 // Recipients.
 impl Work {
-    /// Memory for one recipient more; whether there is any. What is kept for
-    /// those who ask first is for the first one: a transaction of very many
-    /// recipients does not keep others out.
-    pub(super) fn admit_recipient(&mut self) -> bool {
-        let admitted = if self.recipients == 0 {
+    /// Memory for one recipient more, and what his look-up sees of us; none
+    /// where there is none. What is kept for those who ask first is for the first
+    /// one: a transaction of very many recipients does not keep others out.
+    pub(super) fn admit_recipient(&mut self) -> Option<(Reservation, Weak<()>)> {
+        let admitted = if self.recipients == 0 && self.look_ups.is_empty() {
             self.memory.try_grow(RECIPIENT_OCTETS)
         } else {
             self.memory.try_grow_further(RECIPIENT_OCTETS)
         };
-        self.recipients += u64::from(admitted);
-        admitted
+        // It goes with the look-up, which may outlast whoever asked for it.
+        admitted.then(|| (self.memory.split(RECIPIENT_OCTETS), Arc::downgrade(&self.asker)))
     }
 
     pub(super) fn look_up_begins(&mut self, index: RecipientIndex, now: Instant) {
         self.look_ups.push_back((index, now + LOOKUP_DEADLINE));
     }
 
-    /// Whether this look-up was waited for.
-    pub(super) fn look_up_ended(&mut self, index: RecipientIndex) -> bool {
-        let waiting = self.look_ups.len();
+    /// Whether this look-up is waited for.
+    pub(super) fn waits_for(&self, index: RecipientIndex) -> bool {
+        self.look_ups.iter().any(|(waiting, _)| *waiting == index)
+    }
+
+    pub(super) fn look_up_ended(&mut self, index: RecipientIndex) {
         self.look_ups.retain(|(waiting, _)| *waiting != index);
-        self.look_ups.len() < waiting
     }
 
     /// A look-up that has taken too long.
@@ -113,18 +135,12 @@ impl Work {
         })
     }
 
-    pub(super) fn accept(&mut self, index: RecipientIndex, mailbox: Mailbox) {
+    pub(super) fn accept(&mut self, index: RecipientIndex, mailbox: Mailbox, memory: Reservation) {
+        self.memory.merge(memory);
+        self.recipients += 1;
         // Look-ups answer in nearly any order; RCPT order is what counts.
         let behind = self.mailboxes.iter().rposition(|(before, _)| *before < index);
         self.mailboxes.insert(behind.map_or(0, |at| at + 1), (index, mailbox));
-    }
-
-    /// A recipient was refused: what he had of memory goes.
-    pub(super) fn refuse(&mut self) {
-        if self.recipients > 0 {
-            self.recipients -= 1;
-            drop(self.memory.split(RECIPIENT_OCTETS));
-        }
     }
 }
 
@@ -135,12 +151,12 @@ impl Work {
         &mut self,
         pool: &Pool,
         declared_size: Option<u64>,
-    ) -> Result<(), Reply> {
+    ) -> Result<(), Refused> {
         if declared_size.is_some_and(|size| size > SPOOLED_FROM) && self.spool.is_none() {
-            self.spool = Some(pool.open_spool().ok_or(reply::OUT_OF_MEMORY)?);
+            self.spool = Some(pool.place_in_spool().ok_or(Refused::Place)?);
         }
         self.has_body = self.has_body || self.memory.try_grow(BODY_OCTETS_MIN as u64);
-        if self.has_body { Ok(()) } else { Err(reply::OUT_OF_MEMORY) }
+        if self.has_body { Ok(()) } else { Err(Refused::Memory) }
     }
 
     /// Notes what the message uses now.
@@ -161,13 +177,13 @@ impl Work {
         (ticket, id): (Ticket, TransactionId),
         part: Vec<u8>,
         now: Instant,
-    ) -> Result<(), Reply> {
+    ) -> Result<(), Refused> {
         let file = match &self.spool {
             Some(file) => file,
-            None => self.spool.insert(pool.open_spool().ok_or(reply::OUT_OF_MEMORY)?),
+            None => self.spool.insert(pool.place_in_spool().ok_or(Refused::Place)?),
         };
         let memory = self.memory.split(part.capacity() as u64);
-        pool.spool(ticket, id, file, part, memory)?;
+        pool.spool(ticket, id, file, part, memory).map_err(Refused::Octets)?;
         self.part_deadline = Some(now + SPOOL_DEADLINE);
         Ok(())
     }

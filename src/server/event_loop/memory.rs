@@ -27,6 +27,7 @@ pub(super) struct Shortage {
     pub(super) relief_at: Option<Instant>,
     not_before: Option<Instant>,
     deferrals: Occasional,
+    places: Occasional,
 }
 
 impl Shortage {
@@ -35,7 +36,18 @@ impl Shortage {
         if lack == Lack::default() {
             return;
         }
-        self.relief_at.get_or_insert(self.not_before.map_or(now, |at| at.max(now)));
+        if lack.has_no_place
+            && let Some(others) = self.places.now(now)
+        {
+            log::warn!(
+                "spool: as many messages over 256 KiB are under way as descriptors allow \
+                 (LimitNOFILE); reply=\"{}\"; {others}",
+                reply::OUT_OF_MEMORY.codes()
+            );
+        }
+        if lack.starves || lack.defers {
+            self.relief_at.get_or_insert(self.not_before.map_or(now, |at| at.max(now)));
+        }
         if lack.defers
             && let Some(others) = self.deferrals.now(now)
         {
