@@ -4,83 +4,96 @@
 //! May not: deliver; it only gives turns out.
 
 use super::lane::Turn;
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendError, Sender, unbounded};
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
-    io,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 const STACK_OCTETS: usize = 64 * 1024;
 
-type Wake = (Instant, Turn);
+/// Ends a lane's sleep.
+pub(super) type Waker = Box<dyn Fn(&Turn) + Send>;
 
-/// Ends a lane's sleep; says whether there is anybody left to wake.
-pub(super) type Waker = Box<dyn Fn(&Turn) -> bool + Send>;
-
-/// The thread's queue, once it runs. It ends when this is dropped. Each lane
-/// that sleeps stands in the queue once.
+/// The lanes that sleep. The thread ends when this is dropped.
 #[derive(Default)]
-pub(super) struct Clock {
-    queue: Mutex<Option<Sender<Wake>>>,
+pub(super) struct Clock(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// A lane sleeps that did not, or the clock is closed.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Each lane that sleeps stands here once.
+    sleeping: BinaryHeap<Reverse<(Instant, Turn)>>,
+    has_thread: bool,
+    is_closed: bool,
 }
 
 impl Clock {
     /// Has the lane woken after `sleep`, by such a waker as this makes.
     pub(super) fn wake_after(&self, sleep: Duration, lane: Turn, waker: impl Fn() -> Waker) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.is_none() {
-            match start(waker()) {
-                Ok(sender) => *queue = Some(sender),
-                Err(error) => log::error!("cannot start the thread that waits for locks: {error}"),
+        let mut state = self.0.lock();
+        if !state.has_thread {
+            let (shared, its) = (Arc::clone(&self.0), waker());
+            let thread = thread::Builder::new().name("clock".to_owned()).stack_size(STACK_OCTETS);
+            match thread.spawn(move || shared.run(&its)) {
+                Ok(_) => state.has_thread = true,
+                Err(error) => {
+                    drop(state);
+                    log::error!("cannot start the thread that waits for locks: {error}");
+                    // The worker waits itself: slow, but no lane sleeps for ever,
+                    // and none is tried in a busy loop.
+                    thread::sleep(sleep);
+                    return waker()(&lane);
+                }
             }
         }
-        let wake = (Instant::now() + sleep, lane);
-        let unsent = match &*queue {
-            Some(sender) => sender.send(wake).err().map(SendError::into_inner),
-            None => Some(wake),
-        };
-        drop(queue);
-        if let Some((_, lane)) = unsent {
-            // Without the thread the worker waits itself: slow, but no lane
-            // sleeps for ever, and none is tried in a busy loop.
-            thread::sleep(sleep);
-            waker()(&lane);
-        }
+        state.sleeping.push(Reverse((Instant::now() + sleep, lane)));
+        drop(state);
+        self.0.changed.notify_one();
     }
 }
 
-fn start(waker: Waker) -> io::Result<Sender<Wake>> {
-    let (sender, receiver) = unbounded();
-    thread::Builder::new()
-        .name("clock".to_owned())
-        .stack_size(STACK_OCTETS)
-        .spawn(move || run(&receiver, &waker))?;
-    Ok(sender)
+impl Drop for Clock {
+    fn drop(&mut self) {
+        self.0.lock().is_closed = true;
+        self.0.changed.notify_one();
+    }
 }
 
-fn run(queue: &Receiver<Wake>, waker: &Waker) {
-    let mut sleeping: BinaryHeap<Reverse<Wake>> = BinaryHeap::new();
-    loop {
-        let received = match sleeping.peek() {
-            Some(Reverse((at, _))) => queue.recv_deadline(*at),
-            None => queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        match received {
-            Ok(wake) => sleeping.push(Reverse(wake)),
-            Err(RecvTimeoutError::Disconnected) => return,
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        let now = Instant::now();
-        while sleeping.peek().is_some_and(|Reverse((at, _))| *at <= now) {
-            if let Some(Reverse((_, lane))) = sleeping.pop()
-                && !waker(&lane)
-            {
-                return;
-            }
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self, waker: &Waker) {
+        let mut state = self.lock();
+        while !state.is_closed {
+            let now = Instant::now();
+            let rest =
+                state.sleeping.peek().map(|Reverse((at, _))| at.saturating_duration_since(now));
+            state = match rest {
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => {
+                    let due = state.sleeping.pop();
+                    drop(state);
+                    if let Some(Reverse((_, lane))) = due {
+                        waker(&lane);
+                    }
+                    self.lock()
+                }
+                Some(rest) => {
+                    let waited = self.changed.wait_timeout(state, rest);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
     }
 }

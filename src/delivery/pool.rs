@@ -74,12 +74,10 @@ impl Workers {
     /// What the clock calls: it keeps nobody alive.
     fn waker(self: &Arc<Self>) -> Waker {
         let workers = Arc::downgrade(self);
-        Box::new(move |lane| match workers.upgrade() {
-            Some(workers) => {
+        Box::new(move |lane| {
+            if let Some(workers) = workers.upgrade() {
                 workers.wake(lane);
-                true
             }
-            None => false,
         })
     }
 
