@@ -2,7 +2,7 @@
 //!
 //! Lives here: [`Files`], the few calls with which a store touches the disk;
 //! [`Kernel`], which makes them for real; [`marker`], the file that says "this
-//! is a store's root". Under the feature `testing`: implementations that fail
+//! is a store's root", and [`root`], what follows from it. Under the feature `testing`: implementations that fail
 //! the Nth call and that record their order.
 //! May not: know a message, a mailbox or a store's layout.
 //! Holds: every descriptor is close-on-exec; below a root no symbolic link is
@@ -32,6 +32,7 @@
 mod handle;
 mod kernel;
 pub mod marker;
+pub mod root;
 #[cfg(feature = "testing")]
 pub mod testing;
 

@@ -3,7 +3,7 @@
 //!
 //! Lives here: its name, its two lines (the format and a random id), and how it
 //! comes to be there whole or not at all.
-//! May not: decide what follows from its absence; the store's rules do.
+//! May not: decide what follows from its absence; [`root`](crate::root) does.
 
 use crate::{Dir, Files, Kind, random};
 use std::{io, path::Path};

@@ -13,21 +13,22 @@ mod clean;
 mod known;
 mod mailbox;
 mod name;
-mod root;
 mod single_instance;
 mod write;
 
-pub use root::Opening;
+pub use postino_files::root::Opening;
 
 use known::Known;
 use mailbox::Directories;
 use name::{Name, Names};
-use postino_files::{Dir, Files};
+use postino_files::{
+    Dir, Files,
+    root::{Root, RootError, Setup},
+};
 use postino_store::{
     Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName, Message,
     PathTemplate, Prepared, Room,
 };
-use root::Root;
 use single_instance::Shared;
 use std::{
     io,
@@ -84,7 +85,14 @@ impl Maildir {
         let Options { file_mode, hostname, require_marker } = options;
         let directory_mode = file_mode | (file_mode & 0o444) >> 2;
         Self {
-            root: Root::new(&template, require_marker, file_mode, directory_mode),
+            root: Root::new(Setup {
+                path: template.root().to_owned(),
+                store: format!("maildir:{template}"),
+                require_marker,
+                file_mode,
+                directory_mode,
+                is_mailbox,
+            }),
             directories: Directories::new(directory_mode, Known::new()),
             names: Names::new(&hostname),
             shared: Arc::default(),
@@ -161,12 +169,12 @@ impl MailStore for Maildir {
         {
             return Ok(());
         }
-        let root = self.root.open(files)?;
+        let root = self.root.open(files).map_err(root_error)?;
         match (files.open_dir(&root, &path), mailbox.if_missing()) {
             (Ok(_), _) => Ok(()),
             (Err(error), IfMissing::Create) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             (Err(error), IfMissing::Refuse) if error.kind() == io::ErrorKind::NotFound => {
-                Err(self.root.no_such_mailbox(files, &root, &path))
+                Err(self.no_such_mailbox(&root, &path))
             }
             (Err(error), _) => {
                 Err(DeliveryError::io("open the mailbox", root.path().join(path), error))
@@ -175,11 +183,7 @@ impl MailStore for Maildir {
     }
 
     fn room(&self) -> Result<Option<Room>, DeliveryError> {
-        let files = &*self.files;
-        let root = self.root.open(files)?;
-        let space = files.space(&root).map_err(|cause| {
-            DeliveryError::io("ask for the room on the disk of", root.path(), cause)
-        })?;
+        let space = self.root.space(&*self.files).map_err(root_error)?;
         Ok(Some(Room {
             octets: space.octets,
             octets_free: space.octets_free,
@@ -189,28 +193,18 @@ impl MailStore for Maildir {
     }
 
     fn open(&self) -> Result<(), DeliveryError> {
-        self.root.start(&*self.files)
+        self.root.start(&*self.files).map_err(root_error)
     }
 
     fn notice(&self) -> Option<String> {
-        let root = self.template.root().display();
-        match self.opening()? {
-            Opening::Marked => None,
-            Opening::Fresh => Some(format!(
-                "{root} was absent or empty: it has a new .postino marker; if the store's disk is to be mounted there, mount it and restart"
-            )),
-            Opening::Unmarked => Some(format!(
-                "{root} has no .postino marker, so a disk that is not mounted can't be told; to mark it: postino init maildir:{}",
-                self.template
-            )),
-        }
+        self.root.notice()
     }
 
     fn init(&self, mailboxes: &[MailboxName]) -> Result<(), DeliveryError> {
         let paths =
             mailboxes.iter().map(|mailbox| self.path(mailbox)).collect::<Result<Vec<_>, _>>()?;
         let files = &*self.files;
-        let root = self.root.make(files)?;
+        let root = self.root.make(files).map_err(root_error)?;
         for path in paths {
             self.directories.open_or_make(files, &root, &path)?;
         }
@@ -229,14 +223,20 @@ impl Maildir {
         {
             return Ok(new);
         }
-        let root = self.root.open(files)?;
+        let root = self.root.open(files).map_err(root_error)?;
         match mailbox.if_missing() {
             IfMissing::Create => self.directories.open_or_make(files, &root, &path),
             IfMissing::Refuse => match self.directories.open(files, &root, &path)? {
                 Some(new) => Ok(new),
-                None => Err(self.root.no_such_mailbox(files, &root, &path)),
+                None => Err(self.no_such_mailbox(&root, &path)),
             },
         }
+    }
+
+    /// What it means that the mailbox is missing.
+    fn no_such_mailbox(&self, root: &Dir, path: &Path) -> DeliveryError {
+        let known = self.root.knows_missing(&*self.files, root, path);
+        known.map_or_else(root_error, |()| DeliveryError::NoSuchMailbox)
     }
 
     /// An empty file in the mailbox's `tmp`.
@@ -262,5 +262,18 @@ impl Maildir {
         {
             clean::clean(files, &tmp);
         }
+    }
+}
+
+/// A Maildir is a directory with a `new` in it.
+fn is_mailbox(files: &dyn Files, directory: &Dir, name: &Path) -> bool {
+    let Ok(mailbox) = files.open_dir(directory, name) else { return false };
+    files.stat(&mailbox, Path::new(mailbox::NEW)).is_ok()
+}
+
+fn root_error(error: RootError) -> DeliveryError {
+    match error {
+        RootError::Missing { what } => DeliveryError::StoreMissing { what },
+        RootError::Failed { doing, path, cause } => DeliveryError::io(doing, path, cause),
     }
 }

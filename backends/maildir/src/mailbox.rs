@@ -13,7 +13,7 @@ use postino_store::DeliveryError;
 use std::{io, path::Path};
 
 pub(crate) const TMP: &str = "tmp";
-const NEW: &str = "new";
+pub(crate) const NEW: &str = "new";
 const CUR: &str = "cur";
 
 /// Opens and makes mailboxes.

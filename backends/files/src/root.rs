@@ -1,15 +1,15 @@
 //! The store's root: whether it is there, and whether it is the right one.
 //!
-//! Lives here: the rules of the marker, so that a disk that is not mounted gives
-//! 451 and never a 550, nor a mailbox in the mount point.
-//! May not: open or make mailboxes.
+//! Lives here: the rules of the marker, the same for every store of files, so
+//! that a disk that is not mounted gives 451 and never a 550, nor a mailbox in the
+//! mount point.
+//! May not: open or make mailboxes, or know what one is: the store says.
 //! Holds: the root is found by its path for each delivery, so that mounting
 //! heals the store without a restart, and no open descriptor keeps it mounted.
 
-use postino_files::{Dir, Files, Identity, marker};
-use postino_store::{DeliveryError, PathTemplate};
+use crate::{Dir, Files, Identity, Space, marker};
 use std::{
-    io,
+    error, fmt, io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -34,18 +34,70 @@ pub enum Opening {
     Unmarked,
 }
 
+/// Why the root cannot be used.
+#[derive(Debug)]
+pub enum RootError {
+    /// The store is not there.
+    Missing {
+        /// What is missing, and what to do.
+        what: String,
+    },
+    /// A call failed.
+    Failed {
+        /// What it was for, as a verb and its object.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's answer.
+        cause: io::Error,
+    },
+}
+
+impl fmt::Display for RootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { what } => f.write_str(what),
+            Self::Failed { doing, path, cause } => {
+                write!(f, "cannot {doing} {}: {cause}", path.display())
+            }
+        }
+    }
+}
+
+impl error::Error for RootError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Missing { .. } => None,
+            Self::Failed { cause, .. } => Some(cause),
+        }
+    }
+}
+
+/// What a store tells of itself.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Where the root lies.
+    pub path: PathBuf,
+    /// The store's URL as `postino init` takes it.
+    pub store: String,
+    /// Whether only `postino init` may write the marker.
+    pub require_marker: bool,
+    /// The marker's mode.
+    pub file_mode: u32,
+    /// The mode of a root that is made.
+    pub directory_mode: u32,
+    /// Whether what lies under this name in a directory is a mailbox.
+    pub is_mailbox: fn(&dyn Files, &Dir, &Path) -> bool,
+}
+
 /// The root and what is asked of it.
-pub(crate) struct Root {
-    path: PathBuf,
-    /// The store as `postino init` takes it.
-    store: String,
-    require_marker: bool,
-    file_mode: u32,
-    directory_mode: u32,
+#[derive(Debug)]
+pub struct Root {
+    setup: Setup,
     state: Mutex<State>,
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct State {
     opening: Option<Opening>,
     /// The root that is served without a marker.
@@ -55,51 +107,59 @@ struct State {
 }
 
 impl Root {
-    pub(crate) fn new(
-        template: &PathTemplate,
-        require_marker: bool,
-        file_mode: u32,
-        directory_mode: u32,
-    ) -> Self {
-        Self {
-            path: template.root().to_owned(),
-            store: format!("maildir:{template}"),
-            require_marker,
-            file_mode,
-            directory_mode,
-            state: Mutex::default(),
-        }
+    /// The root of this store; touches nothing yet.
+    pub fn new(setup: Setup) -> Self {
+        Self { setup, state: Mutex::default() }
     }
 
-    pub(crate) fn opening(&self) -> Option<Opening> {
+    /// What [`Root::start`] found; none before it, or where it failed.
+    pub fn opening(&self) -> Option<Opening> {
         self.state().opening
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
+    /// What an administrator should be told of [`Root::opening`], as one line.
+    pub fn notice(&self) -> Option<String> {
+        let root = self.setup.path.display();
+        match self.opening()? {
+            Opening::Marked => None,
+            Opening::Fresh => Some(format!(
+                "{root} was absent or empty: it has a new {} marker; if the store's disk is to be mounted there, mount it and restart",
+                marker::NAME,
+            )),
+            Opening::Unmarked => Some(format!(
+                "{root} has no {} marker, so a disk that is not mounted can't be told; to mark it: postino init {}",
+                marker::NAME,
+                self.setup.store,
+            )),
+        }
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.setup.path
     }
 
     /// Whether the root is there and the right one, by one call, made for each
     /// delivery. Where it is not, [`Root::open`] says why.
-    pub(crate) fn is_right(&self, files: &dyn Files) -> bool {
+    pub fn is_right(&self, files: &dyn Files) -> bool {
         match self.state().unmarked {
-            None => marker::is_present_at(files, &self.path).unwrap_or(false),
+            None => marker::is_present_at(files, &self.setup.path).unwrap_or(false),
             // The dot: it may be a symbolic link.
             Some(identity) => files
-                .stat_path(&self.path.join("."))
+                .stat_path(&self.setup.path.join("."))
                 .is_ok_and(|status| status.identity == identity),
         }
     }
 
     /// Whether what lies below can be opened by its path, since that had no
     /// symbolic link in it when the store was opened.
-    pub(crate) fn is_plain(&self) -> bool {
+    pub fn is_plain(&self) -> bool {
         self.state().is_plain
     }
 
     /// The root, if it is there and the right one.
-    pub(crate) fn open(&self, files: &dyn Files) -> Result<Dir, DeliveryError> {
-        let root = match files.open_root(&self.path) {
+    pub fn open(&self, files: &dyn Files) -> Result<Dir, RootError> {
+        let root = match files.open_root(&self.setup.path) {
             Ok(root) => root,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.no_marker()),
             Err(cause) => return Err(self.failed("open the store's root", cause)),
@@ -116,10 +176,10 @@ impl Root {
         match (self.is_marked(files, &root)?, unmarked) {
             (true, _) => Ok(root),
             (false, None) => Err(self.no_marker()),
-            (false, Some(_)) => Err(DeliveryError::StoreMissing {
+            (false, Some(_)) => Err(RootError::Missing {
                 what: format!(
                     "{} is not the directory that it was at the start and has no {} marker (not mounted?); every recipient gets 451; if it is right: restart postino",
-                    self.path.display(),
+                    self.setup.path.display(),
                     marker::NAME,
                 ),
             }),
@@ -128,15 +188,15 @@ impl Root {
 
     /// Finds out what the root is, and makes it and its marker where both the
     /// state of things and the configuration allow it.
-    pub(crate) fn start(&self, files: &dyn Files) -> Result<(), DeliveryError> {
+    pub fn start(&self, files: &dyn Files) -> Result<(), RootError> {
         let (opening, unmarked) = self.find(files)?;
-        let is_plain = files.open_path(&self.path).is_ok();
+        let is_plain = files.open_path(&self.setup.path).is_ok();
         *self.state() = State { opening: Some(opening), unmarked, is_plain };
         Ok(())
     }
 
-    fn find(&self, files: &dyn Files) -> Result<(Opening, Option<Identity>), DeliveryError> {
-        let root = match files.open_root(&self.path) {
+    fn find(&self, files: &dyn Files) -> Result<(Opening, Option<Identity>), RootError> {
+        let root = match files.open_root(&self.setup.path) {
             Ok(root) => Some(root),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(cause) => return Err(self.failed("open the store's root", cause)),
@@ -146,7 +206,7 @@ impl Root {
         {
             return Ok((Opening::Marked, None));
         }
-        if self.require_marker {
+        if self.setup.require_marker {
             return Err(self.no_marker());
         }
         if let Some(root) = root {
@@ -165,70 +225,81 @@ impl Root {
 
     /// Makes the root, directories above it included, and the marker, durably.
     /// What is there stays as it is.
-    pub(crate) fn make(&self, files: &dyn Files) -> Result<Dir, DeliveryError> {
-        let root = open_or_make(files, &self.path, self.directory_mode)
+    pub fn make(&self, files: &dyn Files) -> Result<Dir, RootError> {
+        let root = open_or_make(files, &self.setup.path, self.setup.directory_mode)
             .map_err(|cause| self.failed("make the store's root", cause))?;
         if !self.is_marked(files, &root)? {
-            marker::write(files, &root, self.file_mode)
+            marker::write(files, &root, self.setup.file_mode)
                 .map_err(|cause| self.failed("write the marker in", cause))?;
         }
         Ok(root)
     }
 
-    /// What a missing mailbox means. Where the nearest directory on the way to it
-    /// holds no mailbox at all it is the store that is missing, or this domain's
-    /// part of it.
-    pub(crate) fn no_such_mailbox(
+    /// Whether a missing mailbox means that its recipient is unknown. Where the
+    /// nearest directory on the way to it holds no mailbox at all it is the store
+    /// that is missing, or this domain's part of it.
+    pub fn knows_missing(
         &self,
         files: &dyn Files,
         root: &Dir,
         mailbox: &Path,
-    ) -> DeliveryError {
+    ) -> Result<(), RootError> {
         let levels = mailbox.components().count();
         let above = mailbox.ancestors().skip(1).enumerate();
         for (at, path) in above.filter(|(_, path)| !path.as_os_str().is_empty()) {
             match files.open_dir(root, path) {
                 Ok(nearest) => return self.missing_below(files, &nearest, at + 1),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(cause) => return self.failed("look for a mailbox below", cause),
+                Err(cause) => return Err(self.failed("look for a mailbox below", cause)),
             }
         }
         self.missing_below(files, root, levels)
     }
 
+    /// How much room there is on the root's disk.
+    pub fn space(&self, files: &dyn Files) -> Result<Space, RootError> {
+        let root = self.open(files)?;
+        files.space(&root).map_err(|cause| self.failed("ask for the room on the disk of", cause))
+    }
+
     /// Mailboxes would lie `levels` below this directory.
-    fn missing_below(&self, files: &dyn Files, directory: &Dir, levels: usize) -> DeliveryError {
-        match holds_mailbox(files, directory, levels) {
-            Ok(true) => DeliveryError::NoSuchMailbox,
-            Ok(false) => DeliveryError::StoreMissing {
+    fn missing_below(
+        &self,
+        files: &dyn Files,
+        directory: &Dir,
+        levels: usize,
+    ) -> Result<(), RootError> {
+        match holds_mailbox(files, directory, levels, self.setup.is_mailbox) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(RootError::Missing {
                 what: format!(
                     "{} holds no mailbox (not mounted?); every recipient gets 451; only if it is new: postino init {} MAILBOX",
                     directory.path().display(),
-                    self.store,
+                    self.setup.store,
                 ),
-            },
-            Err(cause) => self.failed("look for mailboxes below", cause),
+            }),
+            Err(cause) => Err(self.failed("look for mailboxes below", cause)),
         }
     }
 
-    fn is_marked(&self, files: &dyn Files, root: &Dir) -> Result<bool, DeliveryError> {
+    fn is_marked(&self, files: &dyn Files, root: &Dir) -> Result<bool, RootError> {
         marker::is_present(files, root)
             .map_err(|cause| self.failed("look for the marker in", cause))
     }
 
-    fn no_marker(&self) -> DeliveryError {
-        DeliveryError::StoreMissing {
+    fn no_marker(&self) -> RootError {
+        RootError::Missing {
             what: format!(
                 "{} has no {} marker (not mounted?); every recipient gets 451; only if it is new: postino init {}",
-                self.path.display(),
+                self.setup.path.display(),
                 marker::NAME,
-                self.store,
+                self.setup.store,
             ),
         }
     }
 
-    fn failed(&self, doing: &'static str, cause: io::Error) -> DeliveryError {
-        DeliveryError::io(doing, &self.path, cause)
+    fn failed(&self, doing: &'static str, cause: io::Error) -> RootError {
+        RootError::Failed { doing, path: self.setup.path.clone(), cause }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -261,12 +332,19 @@ fn open_or_make(files: &dyn Files, path: &Path, mode: u32) -> io::Result<Dir> {
 
 /// Whether there is a mailbox so many levels below, among the names that are
 /// looked at.
-fn holds_mailbox(files: &dyn Files, directory: &Dir, levels: usize) -> io::Result<bool> {
+fn holds_mailbox(
+    files: &dyn Files,
+    directory: &Dir,
+    levels: usize,
+    is_mailbox: fn(&dyn Files, &Dir, &Path) -> bool,
+) -> io::Result<bool> {
     for name in files.read_dir(directory, NAMES_LOOKED_AT)? {
-        let Ok(below) = files.open_dir(directory, Path::new(&name)) else { continue };
-        let found = match levels {
-            0 | 1 => files.stat(&below, Path::new("new")).is_ok(),
-            _ => holds_mailbox(files, &below, levels - 1)?,
+        let name = Path::new(&name);
+        let found = if levels <= 1 {
+            is_mailbox(files, directory, name)
+        } else {
+            let Ok(below) = files.open_dir(directory, name) else { continue };
+            holds_mailbox(files, &below, levels - 1, is_mailbox)?
         };
         if found {
             return Ok(true);
