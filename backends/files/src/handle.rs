@@ -107,11 +107,26 @@ pub struct Status {
     pub kind: Kind,
     /// Its size in octets.
     pub size: u64,
+    /// Its owner.
+    pub owner: u32,
+    /// How many names it has.
+    pub links: u64,
+    /// The last writing of its content, in seconds since 1970.
+    pub written: i64,
     /// The last reading or writing of its content, in seconds since 1970.
     pub used: i64,
     /// Of a directory that gives its own group to what is made in it (setgid):
     /// which.
     pub gives_group: Option<u32>,
+}
+
+/// The kernel's locks on a file, which know nothing of each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// An OFD lock; also excludes the POSIX locks of fcntl(2) and lockf(3).
+    Fcntl,
+    /// That of flock(2).
+    Flock,
 }
 
 /// The room on a file system, as far as this process may use it.

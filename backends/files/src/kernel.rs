@@ -6,7 +6,7 @@
 //! repeated after EINTR; create, rename and sync are not: they may have
 //! happened.
 
-use crate::{Dir, File, Files, Identity, Kind, Space, Status};
+use crate::{Dir, File, Files, Identity, Kind, Lock, Space, Status, locks};
 use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{
@@ -147,10 +147,11 @@ impl Files for Kernel {
     }
 
     fn open(&self, at: &Dir, name: &Path) -> io::Result<File> {
-        let flags =
-            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let opened = retry_on_intr(|| fs::openat(at, name, flags, Mode::empty()))?;
-        Ok(File::new(opened, at.path().join(name)))
+        open_existing(at, name, OFlags::RDONLY)
+    }
+
+    fn open_update(&self, at: &Dir, name: &Path) -> io::Result<File> {
+        open_existing(at, name, OFlags::RDWR | OFlags::APPEND)
     }
 
     fn read(&self, file: &File, buffer: &mut [u8]) -> io::Result<usize> {
@@ -163,6 +164,22 @@ impl Files for Kernel {
 
     fn write(&self, file: &File, octets: &[u8]) -> io::Result<usize> {
         Ok(rustix::io::write(file, octets)?)
+    }
+
+    fn truncate(&self, file: &File, octets: u64) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::ftruncate(file, octets))?)
+    }
+
+    fn try_lock(&self, file: &File, lock: Lock) -> io::Result<bool> {
+        locks::try_lock(file, lock)
+    }
+
+    fn unlock(&self, file: &File, lock: Lock) -> io::Result<()> {
+        locks::unlock(file, lock)
+    }
+
+    fn lock_holder(&self, file: &File) -> io::Result<Option<u32>> {
+        locks::holder(file)
     }
 
     fn sync_file(&self, file: &File) -> io::Result<()> {
@@ -201,6 +218,10 @@ impl Files for Kernel {
 
     fn stat_path(&self, path: &Path) -> io::Result<Status> {
         Ok(status(CWD, path, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    fn stat_file(&self, file: &File) -> io::Result<Status> {
+        Ok(status(file, Path::new(""), AtFlags::EMPTY_PATH)?)
     }
 
     fn stat_dir(&self, dir: &Dir) -> io::Result<Status> {
@@ -266,6 +287,12 @@ impl Kernel {
     }
 }
 
+fn open_existing(at: &Dir, name: &Path, access: OFlags) -> io::Result<File> {
+    let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let opened = retry_on_intr(|| fs::openat(at, name, flags, Mode::empty()))?;
+    Ok(File::new(opened, at.path().join(name)))
+}
+
 /// What openat2 does, by one call a component.
 fn open_each(at: &Dir, path: &Path) -> Result<OwnedFd, Errno> {
     let mut opened: Option<OwnedFd> = None;
@@ -298,6 +325,9 @@ fn status(at: impl AsFd, path: &Path, flags: AtFlags) -> Result<Status, Errno> {
         },
         kind: kind(stat.stx_mode.into()),
         size: stat.stx_size,
+        owner: stat.stx_uid,
+        links: stat.stx_nlink.into(),
+        written: stat.stx_mtime.tv_sec,
         used: stat.stx_atime.tv_sec.max(stat.stx_mtime.tv_sec),
         gives_group: gives_group(stat.stx_mode.into()).then_some(stat.stx_gid),
     })
@@ -316,6 +346,9 @@ fn status_without_birth(at: impl AsFd, path: &Path, flags: AtFlags) -> Result<St
         identity: Identity { device: stat.st_dev as u64, inode: stat.st_ino as u64, born: None },
         kind: kind(stat.st_mode),
         size: stat.st_size as u64,
+        owner: stat.st_uid,
+        links: stat.st_nlink as u64,
+        written: stat.st_mtime as i64,
         used: (stat.st_atime as i64).max(stat.st_mtime as i64),
         gives_group: gives_group(stat.st_mode).then_some(stat.st_gid),
     })
@@ -463,6 +496,25 @@ mod tests {
             assert_eq!(fs::read(&linked).unwrap(), b"text");
             assert_eq!(fs::metadata(&linked).unwrap().permissions().mode() & 0o777, 0o640);
         }
+    }
+
+    #[test]
+    fn an_update_reads_anywhere_writes_at_the_end_and_cuts() {
+        let (directory, kernel, root) = root();
+        fs::write(directory.path().join("a"), "0123").unwrap();
+        symlink("a", directory.path().join("link")).unwrap();
+        let file = kernel.open_update(&root, path("a")).unwrap();
+        fs::write(directory.path().join("a"), "01234567").unwrap();
+        kernel.write_all(&file, b"89").unwrap();
+        let mut buffer = [0; 4];
+        assert_eq!(kernel.read_at(&file, &mut buffer, 6).unwrap(), 4);
+        assert_eq!(&buffer, b"6789");
+        assert_eq!(kernel.stat_file(&file).unwrap().size, 10);
+        kernel.truncate(&file, 5).unwrap();
+        assert_eq!(fs::read(directory.path().join("a")).unwrap(), b"01234");
+        assert_eq!(kernel.stat_file(&file).unwrap(), kernel.stat(&root, path("a")).unwrap());
+        assert!(kernel.open_update(&root, path("link")).is_err());
+        assert!(kernel.open_update(&root, path("b")).is_err());
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Lives here: [`Files`], the few calls with which a store touches the disk;
 //! [`Kernel`], which makes them for real; [`marker`], the file that says "this
-//! is a store's root", and [`root`], what follows from it. Under the feature `testing`: implementations that fail
+//! is a store's root", and [`root`], what follows from it; [`process`], for locks
+//! that name their holder. Under the feature `testing`: implementations that fail
 //! the Nth call and that record their order.
 //! May not: know a message, a mailbox or a store's layout.
 //! Holds: every descriptor is close-on-exec; below a root no symbolic link is
@@ -31,12 +32,14 @@
 
 mod handle;
 mod kernel;
+mod locks;
 pub mod marker;
+pub mod process;
 pub mod root;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use handle::{Dir, File, Identity, Kind, Space, Status};
+pub use handle::{Dir, File, Identity, Kind, Lock, Space, Status};
 pub use kernel::Kernel;
 
 use std::{ffi::OsString, io, path::Path};
@@ -80,6 +83,10 @@ pub trait Files: Send + Sync {
     /// Opens a file for reading; never waits, as a FIFO's writer would make it.
     fn open(&self, at: &Dir, name: &Path) -> io::Result<File>;
 
+    /// Opens a file for reading, and for writing at its end wherever that is by
+    /// then; never waits.
+    fn open_update(&self, at: &Dir, name: &Path) -> io::Result<File>;
+
     /// Creates a file for writing and reading that has no name, with exactly this
     /// mode: unless [`Files::link_unnamed`] gives it one it is gone once it is
     /// closed, or the process ends, however that may be.
@@ -95,6 +102,21 @@ pub trait Files: Send + Sync {
     /// Writes at the file's position: how many octets were taken, perhaps fewer
     /// than given. [`Files::write_all`] is for callers.
     fn write(&self, file: &File, octets: &[u8]) -> io::Result<usize>;
+
+    /// Cuts a file to this length, which may be its own.
+    fn truncate(&self, file: &File, octets: u64) -> io::Result<()>;
+
+    /// Locks the whole file for writing, for this opening of it alone; says whether
+    /// that was possible, and never waits. The lock ends with
+    /// [`Files::unlock`], or when the file is closed.
+    fn try_lock(&self, file: &File, lock: Lock) -> io::Result<bool>;
+
+    /// Gives a lock back.
+    fn unlock(&self, file: &File, lock: Lock) -> io::Result<()>;
+
+    /// The process whose lock is in the way of [`Lock::Fcntl`], where the kernel
+    /// knows it.
+    fn lock_holder(&self, file: &File) -> io::Result<Option<u32>>;
 
     /// fsync of a file. After an error, whichever, the file's content is not to
     /// be trusted and a second call would lie: the caller gives the file up.
@@ -125,6 +147,9 @@ pub trait Files: Send + Sync {
     /// What lies at a path, which may begin at the file system's root; symbolic
     /// links are followed, but not one at its end.
     fn stat_path(&self, path: &Path) -> io::Result<Status>;
+
+    /// What an open file is.
+    fn stat_file(&self, file: &File) -> io::Result<Status>;
 
     /// What an open directory is.
     fn stat_dir(&self, dir: &Dir) -> io::Result<Status>;

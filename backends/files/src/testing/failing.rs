@@ -4,7 +4,7 @@
 //! May not: make the call that fails; it fails before anything has happened.
 
 use super::Call;
-use crate::{Dir, File, Files, Space, Status};
+use crate::{Dir, File, Files, Lock, Space, Status};
 use rustix::io::Errno;
 use std::{
     ffi::OsString,
@@ -36,6 +36,10 @@ pub enum Fault {
     NotPermitted,
     /// EOPNOTSUPP.
     NotSupported,
+    /// EACCES.
+    Denied,
+    /// EROFS.
+    ReadOnly,
 }
 
 impl Fault {
@@ -51,6 +55,8 @@ impl Fault {
             Self::TooManyLinks => Errno::MLINK,
             Self::NotPermitted => Errno::PERM,
             Self::NotSupported => Errno::OPNOTSUPP,
+            Self::Denied => Errno::ACCESS,
+            Self::ReadOnly => Errno::ROFS,
         };
         Some(errno.into())
     }
@@ -155,6 +161,10 @@ impl Files for Failing {
         self.pass(Call::Open, || self.inner.open(at, name))
     }
 
+    fn open_update(&self, at: &Dir, name: &Path) -> io::Result<File> {
+        self.pass(Call::OpenUpdate, || self.inner.open_update(at, name))
+    }
+
     fn read(&self, file: &File, buffer: &mut [u8]) -> io::Result<usize> {
         self.pass(Call::Read, || self.inner.read(file, buffer))
     }
@@ -172,6 +182,22 @@ impl Files for Failing {
             Some(fault) => fault.error().map_or_else(|| self.inner.write(file, octets), Err),
             None => self.inner.write(file, octets),
         }
+    }
+
+    fn truncate(&self, file: &File, octets: u64) -> io::Result<()> {
+        self.pass(Call::Truncate, || self.inner.truncate(file, octets))
+    }
+
+    fn try_lock(&self, file: &File, lock: Lock) -> io::Result<bool> {
+        self.pass(Call::TryLock, || self.inner.try_lock(file, lock))
+    }
+
+    fn unlock(&self, file: &File, lock: Lock) -> io::Result<()> {
+        self.pass(Call::Unlock, || self.inner.unlock(file, lock))
+    }
+
+    fn lock_holder(&self, file: &File) -> io::Result<Option<u32>> {
+        self.pass(Call::LockHolder, || self.inner.lock_holder(file))
     }
 
     fn sync_file(&self, file: &File) -> io::Result<()> {
@@ -202,6 +228,10 @@ impl Files for Failing {
         self.pass(Call::StatPath, || self.inner.stat_path(path))
     }
 
+    fn stat_file(&self, file: &File) -> io::Result<Status> {
+        self.pass(Call::StatFile, || self.inner.stat_file(file))
+    }
+
     fn stat_dir(&self, dir: &Dir) -> io::Result<Status> {
         self.pass(Call::StatDir, || self.inner.stat_dir(dir))
     }
@@ -218,7 +248,7 @@ impl Files for Failing {
 #[cfg(test)]
 mod tests {
     use super::{Failing, Fault};
-    use crate::{Files, Kernel, testing::Call};
+    use crate::{Files, Kernel, Lock, testing::Call};
     use std::{io, path::Path, sync::Arc};
 
     #[test]
@@ -233,6 +263,23 @@ mod tests {
         files.create(&root, Path::new("a"), 0o600).unwrap();
         assert_eq!(files.counted(), 3);
         assert!(files.disarm());
+    }
+
+    #[test]
+    fn a_lock_or_a_cut_that_fails_does_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("a"), "0123").unwrap();
+        let files = Failing::new(Arc::new(Kernel::new()));
+        let root = files.open_root(directory.path()).unwrap();
+        let open = || files.open_update(&root, Path::new("a")).unwrap();
+        let (file, other) = (open(), open());
+        files.arm_only(Call::TryLock, 1, Fault::Io);
+        assert!(files.try_lock(&file, Lock::Fcntl).is_err());
+        assert!(files.try_lock(&other, Lock::Fcntl).unwrap());
+        files.arm_only(Call::Truncate, 1, Fault::Denied);
+        let refused = files.truncate(&file, 1).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(files.stat_file(&file).unwrap().size, 4);
     }
 
     #[test]

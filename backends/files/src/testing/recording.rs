@@ -4,7 +4,7 @@
 //! paths relative to a base that the test chooses.
 //! May not: change what a call does.
 
-use crate::{Dir, File, Files, Space, Status};
+use crate::{Dir, File, Files, Lock, Space, Status};
 use std::{
     ffi::OsString,
     io,
@@ -97,6 +97,11 @@ impl Files for Recording {
         self.inner.open(at, name)
     }
 
+    fn open_update(&self, at: &Dir, name: &Path) -> io::Result<File> {
+        self.record("open_update", &[&at.path_to(name)]);
+        self.inner.open_update(at, name)
+    }
+
     fn read(&self, file: &File, buffer: &mut [u8]) -> io::Result<usize> {
         self.record("read", &[file.path()]);
         self.inner.read(file, buffer)
@@ -110,6 +115,26 @@ impl Files for Recording {
     fn write(&self, file: &File, octets: &[u8]) -> io::Result<usize> {
         self.record("write", &[file.path()]);
         self.inner.write(file, octets)
+    }
+
+    fn truncate(&self, file: &File, octets: u64) -> io::Result<()> {
+        self.record("truncate", &[file.path()]);
+        self.inner.truncate(file, octets)
+    }
+
+    fn try_lock(&self, file: &File, lock: Lock) -> io::Result<bool> {
+        self.record("try_lock", &[file.path()]);
+        self.inner.try_lock(file, lock)
+    }
+
+    fn unlock(&self, file: &File, lock: Lock) -> io::Result<()> {
+        self.record("unlock", &[file.path()]);
+        self.inner.unlock(file, lock)
+    }
+
+    fn lock_holder(&self, file: &File) -> io::Result<Option<u32>> {
+        self.record("lock_holder", &[file.path()]);
+        self.inner.lock_holder(file)
     }
 
     fn sync_file(&self, file: &File) -> io::Result<()> {
@@ -145,6 +170,11 @@ impl Files for Recording {
     fn stat_path(&self, path: &Path) -> io::Result<Status> {
         self.record("stat_path", &[path]);
         self.inner.stat_path(path)
+    }
+
+    fn stat_file(&self, file: &File) -> io::Result<Status> {
+        self.record("stat_file", &[file.path()]);
+        self.inner.stat_file(file)
     }
 
     fn stat_dir(&self, dir: &Dir) -> io::Result<Status> {
