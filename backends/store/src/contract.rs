@@ -118,7 +118,7 @@ pub enum LineEndings {
     AsReceived,
     /// CRLF becomes LF, but in a message with bare CRs or LFs every octet stays.
     LfUnlessMixed,
-    /// Every CRLF becomes LF.
+    /// Every CRLF becomes LF, and a message that does not end with an LF gets one.
     Lf,
 }
 
@@ -206,6 +206,9 @@ fn expected(harness: &dyn Harness, body: &[u8]) -> Vec<u8> {
                 if *octet != b'\r' || message.get(at + 1) != Some(&b'\n') {
                     lines.push(*octet);
                 }
+            }
+            if harness.line_ends() == LineEndings::Lf && !lines.ends_with(b"\n") {
+                lines.push(b'\n');
             }
             lines
         }

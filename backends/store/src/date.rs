@@ -1,7 +1,7 @@
 //! Moments, and how mail writes them.
 //!
 //! Lives here: civil dates from seconds since 1970, in the forms of RFC 5322
-//! section 3.3 and RFC 3339.
+//! section 3.3, RFC 3339 and asctime(3).
 //! May not: ask the system for the time zone; whoever knows it says it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -57,6 +57,15 @@ impl Timestamp {
         format!("{year:04}-{month:02}-{day:02}T{}{zone}", clock(second_of_day))
     }
 
+    /// `Tue Nov 24 08:47:49 2026`, in UTC whatever the offset: the date of an
+    /// mbox's From_ line, 24 characters wide as asctime(3) writes it.
+    pub fn asctime_utc(self) -> String {
+        let Civil { year, month, day, weekday, second_of_day } =
+            Self { offset_minutes: 0, ..self }.civil();
+        let (weekday, month) = (DAYS[weekday], MONTHS[month - 1]);
+        format!("{weekday} {month} {day:2} {} {year:04}", clock(second_of_day))
+    }
+
     fn offset(self) -> (char, i32, i32) {
         let sign = if self.offset_minutes < 0 { '-' } else { '+' };
         (sign, self.offset_minutes.abs() / 60, self.offset_minutes.abs() % 60)
@@ -101,9 +110,11 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_those_of_rfc_5322_and_rfc_3339() {
+    fn dates_are_those_of_rfc_5322_rfc_3339_and_asctime() {
         assert_eq!(at(0, 0).rfc5322(), "Thu, 1 Jan 1970 00:00:00 +0000");
         assert_eq!(at(1_795_510_069, 60).rfc5322(), "Tue, 24 Nov 2026 09:47:49 +0100");
+        assert_eq!(at(1_795_510_069, 60).asctime_utc(), "Tue Nov 24 08:47:49 2026");
+        assert_eq!(at(0, 0).asctime_utc(), "Thu Jan  1 00:00:00 1970");
         assert_eq!(at(951_782_400, -330).rfc5322(), "Mon, 28 Feb 2000 18:30:00 -0530");
         assert_eq!(at(951_782_400, 0).rfc3339(), "2000-02-29T00:00:00Z");
         assert_eq!(at(951_782_400, 90).rfc3339(), "2000-02-29T01:30:00+01:30");
