@@ -1,0 +1,365 @@
+//! The lock file beside the mailbox, `FILE.lock`.
+//!
+//! Lives here: making it, telling a live one from a stale one, and what it says.
+//! May not: wait; touch the mailbox.
+//! Holds: only a file that is still the one that was made here is removed at the
+//! end; a stale one is broken only while it is still the one that was judged.
+//!
+//! # What it says
+//!
+//! ```text
+//! 4711                                         the pid, as other programs write it
+//! host=mx.example.org                          where that is a pid
+//! boot=0b0f0a4e-…                              /proc/sys/kernel/random/boot_id
+//! pids=pid:[4026531836]                        the namespace of pids
+//! append=8192-12288                            the mailbox's length before and after
+//! torn                                         left behind on purpose, see below
+//! ```
+//!
+//! `append` comes before the first octet is written to the mailbox, and anew when
+//! the delivery gets shorter; the last whole line counts. Where a delivery was
+//! killed, whoever breaks the lock file so knows what is torn. Where the mailbox
+//! could not be cut back, the lock file stays, and its last line lets the next
+//! delivery break it at once.
+
+use postino_files::{
+    Dir, File, Files, Identity, Kind, Status,
+    process::{self, Home},
+};
+use postino_store::{DeliveryError, Failure, Timestamp};
+use std::{
+    ffi::OsString,
+    io,
+    path::{Path, PathBuf},
+};
+
+/// What a lock file's name ends with.
+pub(crate) const SUFFIX: &str = ".lock";
+
+/// Others are to read who holds it.
+const MODE: u32 = 0o644;
+
+/// Older than this it is stale, whoever made it: nobody holds one for so long.
+const STALE_SECONDS: i64 = 5 * 60;
+
+/// More is not read of one.
+const OCTETS_MAX: usize = 4096;
+
+/// Tries to make it where others' come and go.
+const TRIES: usize = 3;
+
+/// A mailbox's length before and after a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lengths {
+    pub(crate) old: u64,
+    pub(crate) new: u64,
+}
+
+/// A lock file of ours; removed when dropped.
+pub(crate) struct Dotlock<'a> {
+    files: &'a dyn Files,
+    dir: &'a Dir,
+    name: PathBuf,
+    file: File,
+    /// None until it is known.
+    identity: Option<Identity>,
+    keep: bool,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub(crate) enum NoDotlock {
+    /// The directory lets us make no file.
+    Refused(Failure),
+    /// Somebody else's is there, or a call failed.
+    Error(DeliveryError),
+}
+
+impl From<DeliveryError> for NoDotlock {
+    fn from(error: DeliveryError) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// The lock file's name for a mailbox's.
+pub(crate) fn name_for(mailbox: &Path) -> PathBuf {
+    let mut name = OsString::from(mailbox);
+    name.push(SUFFIX);
+    name.into()
+}
+
+impl<'a> Dotlock<'a> {
+    /// Makes the lock file of a mailbox; also gives what a stale one that was
+    /// broken said of the mailbox's lengths.
+    pub(crate) fn take(
+        files: &'a dyn Files,
+        dir: &'a Dir,
+        mailbox: &Path,
+        home: &Home,
+    ) -> Result<(Self, Option<Lengths>), NoDotlock> {
+        let name = name_for(mailbox);
+        let mut torn = None;
+        for _ in 0..TRIES {
+            match files.create(dir, &name, MODE) {
+                Ok(file) => {
+                    let mut made = Self { files, dir, name, file, identity: None, keep: false };
+                    made.introduce(home, torn)?;
+                    return Ok((made, torn));
+                }
+                Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
+                    let broken = break_if_stale(files, dir, &name, home)?;
+                    torn = broken.or(torn);
+                }
+                Err(cause) => {
+                    let path = dir.path_to(&name);
+                    let doing = "create the lock file";
+                    return Err(match cause.kind() {
+                        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                            NoDotlock::Refused(Failure { doing, path, cause })
+                        }
+                        _ => DeliveryError::io(doing, path, cause).into(),
+                    });
+                }
+            }
+        }
+        Err(DeliveryError::Locked { holder: None }.into())
+    }
+
+    /// Says who holds it; what the one before said stays true until the mailbox
+    /// has been seen to.
+    fn introduce(&mut self, home: &Home, torn: Option<Lengths>) -> Result<(), DeliveryError> {
+        let status = self
+            .files
+            .stat_file(&self.file)
+            .map_err(|cause| DeliveryError::io("look at the lock file", self.file.path(), cause))?;
+        self.identity = Some(status.identity);
+        let Home { host, boot, namespace } = home;
+        let pid = std::process::id();
+        self.write(&format!("{pid}\nhost={host}\nboot={boot}\npids={namespace}\n"))?;
+        torn.map_or(Ok(()), |lengths| self.announce(lengths))
+    }
+
+    /// Says what is about to be appended to the mailbox.
+    pub(crate) fn announce(&self, Lengths { old, new }: Lengths) -> Result<(), DeliveryError> {
+        self.write(&format!("append={old}-{new}\n"))
+    }
+
+    fn write(&self, text: &str) -> Result<(), DeliveryError> {
+        self.files
+            .write_all(&self.file, text.as_bytes())
+            .map_err(|cause| DeliveryError::io("write the lock file", self.file.path(), cause))
+    }
+
+    /// Leaves it for the next delivery: the mailbox is torn.
+    pub(crate) fn leave(mut self) {
+        self.keep = true;
+        if let Err(error) = self.write("torn\n") {
+            log::warn!("{error}");
+        }
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        if let Some(identity) = self.identity
+            && self.files.stat(self.dir, &self.name)?.identity != identity
+        {
+            return Ok(());
+        }
+        self.files.unlink(self.dir, &self.name)
+    }
+}
+
+impl Drop for Dotlock<'_> {
+    fn drop(&mut self) {
+        if self.keep {
+            return;
+        }
+        // A lock file that stays stops everybody for five minutes, so it is worth
+        // a second call.
+        match self.remove().or_else(|_| self.remove()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => log::warn!(
+                "cannot remove the lock file {}: {error}; it counts for {} min",
+                self.file.path().display(),
+                STALE_SECONDS / 60,
+            ),
+            _ => {}
+        }
+    }
+}
+
+/// Removes somebody's lock file if it is stale, and gives the lengths that it
+/// names where they can be trusted; [`DeliveryError::Locked`] if it is not.
+fn break_if_stale(
+    files: &dyn Files,
+    dir: &Dir,
+    name: &Path,
+    home: &Home,
+) -> Result<Option<Lengths>, DeliveryError> {
+    let failed = |doing, cause| DeliveryError::io(doing, dir.path_to(name), cause);
+    let Some(status) = look(files, dir, name)? else { return Ok(None) };
+    let content = match status.kind {
+        Kind::File => read(files, dir, name)?,
+        Kind::Other => Content::default(),
+        Kind::Directory => {
+            return Err(failed("use as a lock file", io::ErrorKind::IsADirectory.into()));
+        }
+    };
+    let age = now().saturating_sub(status.written);
+    let reason = match content.pid {
+        _ if content.is_torn => "the mailbox was left torn".to_owned(),
+        Some(pid) if content.is_dead(home) => format!("pid {pid} is gone"),
+        _ if age > STALE_SECONDS => format!("it is {age} s old"),
+        _ => return Err(DeliveryError::Locked { holder: content.holder(home) }),
+    };
+    // Others too may be about to break it, and one may have made its own.
+    let is_same = |found: Status| {
+        found.identity == status.identity
+            && found.written == status.written
+            && found.size == status.size
+    };
+    if !look(files, dir, name)?.is_some_and(is_same) {
+        return Ok(None);
+    }
+    match files.unlink(dir, name) {
+        Ok(()) => log::warn!("broke the stale lock file {}: {reason}", dir.path_to(name).display()),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+        Err(cause) => return Err(failed("remove the stale lock file", cause)),
+    }
+    Ok(content.lengths.filter(|_| status.owner == process::user()))
+}
+
+fn look(files: &dyn Files, dir: &Dir, name: &Path) -> Result<Option<Status>, DeliveryError> {
+    match files.stat(dir, name) {
+        Ok(status) => Ok(Some(status)),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(DeliveryError::io("look at the lock file", dir.path_to(name), cause)),
+    }
+}
+
+/// Empty where it has gone, or is not for us to read.
+fn read(files: &dyn Files, dir: &Dir, name: &Path) -> Result<Content, DeliveryError> {
+    let read = || {
+        let file = files.open(dir, name)?;
+        crate::tail::read(files, &file, 0, OCTETS_MAX as u64)
+    };
+    match read() {
+        Ok(octets) if octets.starts_with(crate::render::FROM) => {
+            let cause = io::Error::new(io::ErrorKind::InvalidData, "it is a mailbox");
+            let path = dir.path_to(name);
+            Err(DeliveryError::Misconfigured(Failure { doing: "use as a lock file", path, cause }))
+        }
+        Ok(octets) => Ok(Content::parse(&octets)),
+        Err(cause) => match cause.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Ok(Content::default()),
+            _ => Err(DeliveryError::io("read the lock file", dir.path_to(name), cause)),
+        },
+    }
+}
+
+fn now() -> i64 {
+    i64::try_from(Timestamp::now_utc().since_epoch.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// What a lock file says, as far as it is known.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Content {
+    pid: Option<u32>,
+    home: Home,
+    lengths: Option<Lengths>,
+    is_torn: bool,
+}
+
+impl Content {
+    fn parse(octets: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(octets);
+        let mut content = Self::default();
+        // A line without an end was not written whole; of another program's only
+        // line that does not matter.
+        let (whole, rest) = text.rsplit_once('\n').unwrap_or(("", &text));
+        let first = whole.lines().next().unwrap_or(rest).trim_start();
+        let digits = first.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        content.pid = digits.parse().ok().filter(|pid| *pid > 0);
+        for line in whole.lines().skip(1) {
+            let (key, value) = line.split_once('=').unwrap_or((line, ""));
+            match key {
+                "host" => value.clone_into(&mut content.home.host),
+                "boot" => value.clone_into(&mut content.home.boot),
+                "pids" => value.clone_into(&mut content.home.namespace),
+                "append" => {
+                    let lengths = value.split_once('-').and_then(|(old, new)| {
+                        Some(Lengths { old: old.parse().ok()?, new: new.parse().ok()? })
+                    });
+                    content.lengths = lengths.or(content.lengths);
+                }
+                "torn" => content.is_torn = true,
+                _ => {}
+            }
+        }
+        content
+    }
+
+    /// Whether its process is known to be gone: with the kernel that it ran on, or
+    /// by itself.
+    fn is_dead(&self, here: &Home) -> bool {
+        let Self { pid: Some(pid), home, .. } = self else { return false };
+        if home.host.is_empty() || home.host != here.host || home.boot.is_empty() {
+            return false;
+        }
+        match (home.boot == here.boot, home.namespace == here.namespace) {
+            (false, _) => !here.boot.is_empty(),
+            (true, same_pids) => same_pids && !process::is_alive(*pid),
+        }
+    }
+
+    /// Its process for the log.
+    fn holder(&self, here: &Home) -> Option<String> {
+        let pid = self.pid?;
+        let Home { host, .. } = &self.home;
+        Some(if host.is_empty() || host == &here.host {
+            process::described(pid)
+        } else {
+            format!("pid {pid} on {host}")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Content, Lengths};
+    use postino_files::process::Home;
+
+    fn home(host: &str, boot: &str, namespace: &str) -> Home {
+        Home { host: host.to_owned(), boot: boot.to_owned(), namespace: namespace.to_owned() }
+    }
+
+    #[test]
+    fn what_a_lock_file_says_is_read_as_far_as_it_is_whole() {
+        let pid = |text: &[u8]| Content::parse(text).pid;
+        assert_eq!(pid(b"4711\n"), Some(4711));
+        assert_eq!(pid(b"   4711"), Some(4711));
+        assert_eq!(pid(b"4711:host"), Some(4711));
+        assert_eq!((pid(b""), pid(b"0"), pid(b"x"), pid(b"\xff")), (None, None, None, None));
+
+        let text = "4711\nhost=mx\nboot=b\npids=p\nappend=10-20\nappend=10-15\nappend=99-9";
+        let read = Content::parse(text.as_bytes());
+        let lengths = Some(Lengths { old: 10, new: 15 });
+        assert_eq!(
+            read,
+            Content { pid: Some(4711), home: home("mx", "b", "p"), lengths, is_torn: false }
+        );
+        assert!(Content::parse(format!("{text}\ntorn\n").as_bytes()).is_torn);
+    }
+
+    #[test]
+    fn only_who_ran_here_is_known_to_be_dead() {
+        let here = home("mx", "b", "p");
+        let is_dead = |pid, host: &str, boot: &str, namespace: &str| {
+            let home = home(host, boot, namespace);
+            Content { pid: Some(pid), home, ..Content::default() }.is_dead(&here)
+        };
+        let (gone, alive) = (u32::MAX, std::process::id());
+        assert!(is_dead(gone, "mx", "b", "p") && is_dead(alive, "mx", "before", "p"));
+        assert!(!is_dead(alive, "mx", "b", "p"));
+        assert!(!is_dead(gone, "mx", "b", "q") && !is_dead(gone, "other", "b", "p"));
+        assert!(!is_dead(gone, "mx", "", "p") && !is_dead(gone, "", "b", "p"));
+    }
+}

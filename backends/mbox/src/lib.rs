@@ -1,0 +1,403 @@
+//! The mbox store: all messages of a mailbox in one file, as mbox(5) has it.
+//!
+//! Lives here: [`Mbox`]: lock the file, mend its end, append, sync, answer.
+//! May not: touch the disk but through [`Files`]; wait for a lock; change what
+//! stands in a mailbox already, its torn end apart.
+//! Holds: an `Ok` means that the message, the file's name and every directory from
+//! the root down to it are on stable storage; an `Err` means that the file is as
+//! long as before; below the root no symbolic link is followed; a store that is
+//! not there is never made again, nor taken for one in which the mailbox is
+//! missing.
+//!
+//! # What stands in a mailbox
+//!
+//! ```text
+//! From SENDER DATE        MAILER-DAEMON for <>; the date in UTC, as asctime(3) writes it
+//! the message             every CRLF as LF, lines like >>From quoted by one more >
+//!                         an empty line
+//! ```
+//!
+//! A message's id is the place of its From_ line in octets, `-`, and the first
+//! twelve hexadecimal digits of the SHA-256 of the message as it stands there: from
+//! its first header line to its last line end, quotes included, without the From_
+//! line and the empty line. A reader that removes messages moves those behind; the
+//! digest still tells which it was.
+
+mod append;
+mod dotlock;
+mod error;
+mod lock;
+mod mailbox;
+mod render;
+mod tail;
+
+pub use lock::LockKind;
+pub use postino_files::root::Opening;
+pub use render::Format;
+
+use append::Appender;
+use lock::Locking;
+use mailbox::{Mailbox as OpenMailbox, Mailboxes};
+use postino_files::{
+    Dir, Files, Kind, marker,
+    root::{Root, Setup},
+};
+use postino_store::{
+    Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName,
+    PathTemplate, Room,
+};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Deliveries to one file that run at the same time: they would only find each
+/// other's locks.
+const AT_ONCE: usize = 1;
+
+/// Deliveries that share locks and sync.
+const TOGETHER: usize = 64;
+
+/// Octets of messages after which a batch is written and answered before the rest
+/// is begun, so that nobody waits long for another's large message.
+const BATCH_OCTETS: u64 = 8 * 1024 * 1024;
+
+/// Tries to lock a file under whose name readers put others.
+const TRIES: usize = 3;
+
+/// The most octets a file name can have.
+const NAME_OCTETS_MAX: usize = 255;
+
+/// How an mbox store is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The mode of mailboxes, `0o600` by default; directories have the execute bit
+    /// wherever this has a read bit.
+    pub file_mode: u32,
+    /// What is quoted.
+    pub format: Format,
+    /// Which locks are taken, in this order.
+    pub locks: Vec<LockKind>,
+    /// Whether only [`MailStore::init`] may write the marker.
+    pub require_marker: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            file_mode: 0o600,
+            format: Format::Mboxrd,
+            locks: vec![LockKind::Fcntl, LockKind::Dotlock],
+            require_marker: false,
+        }
+    }
+}
+
+/// A store of mbox files below one root.
+pub struct Mbox {
+    template: PathTemplate,
+    files: Arc<dyn Files>,
+    format: Format,
+    root: Root,
+    mailboxes: Mailboxes,
+    locking: Locking,
+}
+
+/// What takes the result of the delivery at a place of the batch.
+type Give<'a> = &'a mut dyn FnMut(usize, Result<DeliveryId, DeliveryError>);
+
+impl Mbox {
+    /// A store whose mailboxes are the files that `template` names. Touches nothing
+    /// yet.
+    pub fn new(template: PathTemplate, options: Options, files: Arc<dyn Files>) -> Self {
+        let Options { file_mode, format, locks, require_marker } = options;
+        let directory_mode = file_mode | (file_mode & 0o444) >> 2;
+        Self {
+            root: Root::new(Setup {
+                path: template.root().to_owned(),
+                store: format!("mbox:{template}"),
+                require_marker,
+                file_mode,
+                directory_mode,
+                is_mailbox,
+            }),
+            mailboxes: Mailboxes::new(file_mode, directory_mode),
+            locking: Locking::new(locks),
+            template,
+            format,
+            files,
+        }
+    }
+
+    /// What [`MailStore::open`] found; none before it, or where it failed.
+    pub fn opening(&self) -> Option<Opening> {
+        self.root.opening()
+    }
+
+    /// The mailbox's file below the root.
+    fn path(&self, mailbox: &MailboxName) -> Result<PathBuf, DeliveryError> {
+        let components = self
+            .template
+            .expand(mailbox)
+            .map_err(|error| DeliveryError::UnusableName(error.to_string()))?;
+        let unusable = |what: &str| Err(DeliveryError::UnusableName(what.to_owned()));
+        let file = components.last().map(String::as_str).unwrap_or_default();
+        if file.ends_with(dotlock::SUFFIX) {
+            return unusable("its file would be taken for another mailbox's lock file");
+        }
+        if file.len() + dotlock::SUFFIX.len() > NAME_OCTETS_MAX {
+            return unusable("its lock file's name would be longer than 255 octets");
+        }
+        if components.first().is_some_and(|first| first.starts_with(marker::NAME)) {
+            return unusable("the name is the marker's");
+        }
+        Ok(components.iter().collect())
+    }
+}
+
+impl MailStore for Mbox {
+    fn deliver(&self, delivery: &Delivery) -> Result<DeliveryId, DeliveryError> {
+        let path = self.path(delivery.mailbox().name())?;
+        let mut result = Err(DeliveryError::Unanswered);
+        self.store(&path, &[delivery], &mut |_, given| result = given);
+        result
+    }
+
+    fn lane(&self, mailbox: &Mailbox) -> Lane {
+        let path = self.path(mailbox.name()).unwrap_or_else(|_| mailbox.name().as_str().into());
+        Lane::of(self.template.root().join(path).to_string_lossy(), AT_ONCE, TOGETHER)
+    }
+
+    fn deliver_batch(&self, deliveries: &[Delivery]) {
+        let mut batch: Option<Batch<'_>> = None;
+        for delivery in deliveries {
+            match self.path(delivery.mailbox().name()) {
+                Err(error) => delivery.finish(Err(error)),
+                Ok(path) => {
+                    if let Some(batch) = &mut batch
+                        && batch.takes(&path, delivery)
+                    {
+                        batch.add(delivery);
+                    } else {
+                        self.store_batch(batch.replace(Batch::of(path, delivery)));
+                    }
+                }
+            }
+        }
+        self.store_batch(batch);
+    }
+
+    fn admit(&self, mailbox: &Mailbox, _size: Option<u64>) -> Result<(), DeliveryError> {
+        let files = &*self.files;
+        let path = self.path(mailbox.name())?;
+        let root = self.root.open(files).map_err(error::of_root)?;
+        let name = Path::new(path.file_name().unwrap_or_default());
+        let is_there = match self.mailboxes.chain(files, root, &path, false)? {
+            Some(chain) => mailbox::look(files, chain.dir(), name)?.is_some(),
+            None => false,
+        };
+        match mailbox.if_missing() {
+            IfMissing::Refuse if !is_there => Err(self.no_such_mailbox(&path)),
+            _ => Ok(()),
+        }
+    }
+
+    fn room(&self) -> Result<Option<Room>, DeliveryError> {
+        let space = self.root.space(&*self.files).map_err(error::of_root)?;
+        Ok(Some(Room {
+            octets: space.octets,
+            octets_free: space.octets_free,
+            files: space.inodes,
+            files_free: space.inodes_free,
+        }))
+    }
+
+    fn open(&self) -> Result<(), DeliveryError> {
+        self.root.start(&*self.files).map_err(error::of_root)
+    }
+
+    fn notice(&self) -> Option<String> {
+        self.root.notice()
+    }
+
+    fn init(&self, mailboxes: &[MailboxName]) -> Result<(), DeliveryError> {
+        let paths =
+            mailboxes.iter().map(|mailbox| self.path(mailbox)).collect::<Result<Vec<_>, _>>()?;
+        let files = &*self.files;
+        self.root.make(files).map_err(error::of_root)?;
+        for path in paths {
+            let mailbox = self.mailbox(&path, IfMissing::Create)?;
+            let failed = |doing| {
+                let path = mailbox.file.path();
+                move |cause| DeliveryError::io(doing, path, cause)
+            };
+            let status = files.stat_file(&mailbox.file).map_err(failed("look at the mailbox"))?;
+            files.sync_file(&mailbox.file).map_err(failed("sync the mailbox"))?;
+            self.mailboxes.sync_names(files, &mailbox, &path, status.identity)?;
+        }
+        Ok(())
+    }
+}
+
+/// Deliveries to one file that are written together.
+struct Batch<'a> {
+    path: PathBuf,
+    deliveries: Vec<&'a Delivery>,
+    octets: u64,
+}
+
+impl<'a> Batch<'a> {
+    fn of(path: PathBuf, delivery: &'a Delivery) -> Self {
+        Self { path, octets: octets(delivery), deliveries: vec![delivery] }
+    }
+
+    fn takes(&self, path: &Path, delivery: &Delivery) -> bool {
+        let if_missing = |delivery: &Delivery| delivery.mailbox().if_missing();
+        self.path == path
+            && self.octets.saturating_add(octets(delivery)) <= BATCH_OCTETS
+            && self.deliveries.iter().all(|other| if_missing(other) == if_missing(delivery))
+    }
+
+    fn add(&mut self, delivery: &'a Delivery) {
+        self.octets += octets(delivery);
+        self.deliveries.push(delivery);
+    }
+}
+
+/// About how many octets a delivery writes.
+fn octets(delivery: &Delivery) -> u64 {
+    delivery.header().len() as u64 + delivery.message().body().len()
+}
+
+/// How an attempt to store under the locks ended.
+enum Attempt {
+    Ended,
+    /// The file that was locked is not the one under its name any more.
+    Replaced,
+}
+
+impl Mbox {
+    fn store_batch(&self, batch: Option<Batch<'_>>) {
+        if let Some(Batch { path, deliveries, .. }) = batch {
+            self.store(&path, &deliveries, &mut |at, result| {
+                if let Some(delivery) = deliveries.get(at) {
+                    delivery.finish(result);
+                }
+            });
+        }
+    }
+
+    /// Stores deliveries to one file and gives each its result, once.
+    fn store(&self, path: &Path, deliveries: &[&Delivery], give: Give<'_>) {
+        let mut waiting = vec![true; deliveries.len()];
+        let failure = self.try_store(path, deliveries, &mut |at, result| {
+            if let Some(waiting) = waiting.get_mut(at) {
+                *waiting = false;
+            }
+            give(at, result);
+        });
+        let Err(error) = failure else { return };
+        let waiting = || waiting.iter().enumerate().filter(|(_, waits)| **waits);
+        let is_full =
+            matches!(error, DeliveryError::StorageFull(_) | DeliveryError::MailboxFull(_));
+        for (at, _) in waiting() {
+            match deliveries.get(at) {
+                // A large message for which there is no room is not to take others
+                // with it.
+                Some(delivery) if is_full && deliveries.len() > 1 => {
+                    self.store(path, &[*delivery], &mut |_, result| give(at, result));
+                }
+                _ => give(at, Err(error::copy(&error))),
+            }
+        }
+    }
+
+    /// Those without a result yet have the error.
+    fn try_store(
+        &self,
+        path: &Path,
+        deliveries: &[&Delivery],
+        give: Give<'_>,
+    ) -> Result<(), DeliveryError> {
+        let Some(first) = deliveries.first() else { return Ok(()) };
+        if deliveries.iter().all(|delivery| delivery.is_withdrawn()) {
+            return Err(DeliveryError::Expired);
+        }
+        for _ in 0..TRIES {
+            let mailbox = self.mailbox(path, first.mailbox().if_missing())?;
+            match self.try_store_in(&mailbox, path, deliveries, give)? {
+                Attempt::Ended => return Ok(()),
+                Attempt::Replaced => {}
+            }
+        }
+        Err(DeliveryError::Locked { holder: None })
+    }
+
+    fn try_store_in(
+        &self,
+        mailbox: &OpenMailbox,
+        path: &Path,
+        deliveries: &[&Delivery],
+        give: Give<'_>,
+    ) -> Result<Attempt, DeliveryError> {
+        let files = &*self.files;
+        let OpenMailbox { chain, name, file } = mailbox;
+        let locks = self.locking.take(files, chain.dir(), name, file)?; // given back on drop
+        let status = files
+            .stat_file(file)
+            .map_err(|cause| DeliveryError::io("look at the mailbox", file.path(), cause))?;
+        // Readers that remove messages may put a new file under the name.
+        let named = mailbox::look(files, chain.dir(), name)?;
+        if named.is_none_or(|named| named.identity != status.identity) {
+            return Ok(Attempt::Replaced);
+        }
+        mailbox::check(&status, file.path())?;
+        let tail = tail::heal(files, file, status.size, locks.torn())?;
+        locks.set_torn(None);
+        let appender = Appender { files, file, locks: &locks, tail, format: self.format };
+        let (written, ids) = appender.append(deliveries, give)?; // cut back on drop
+        if !ids.is_empty() {
+            self.mailboxes.sync_names(files, mailbox, path, status.identity)?;
+            written.keep();
+        }
+        for (at, id) in ids {
+            give(at, Ok(id)); // from here 250 is true
+        }
+        Ok(Attempt::Ended)
+    }
+
+    /// The mailbox's file, not locked yet, made at need.
+    fn mailbox(&self, path: &Path, if_missing: IfMissing) -> Result<OpenMailbox, DeliveryError> {
+        let files = &*self.files;
+        let root = self.root.open(files).map_err(error::of_root)?;
+        let make = if_missing == IfMissing::Create;
+        match self.mailboxes.open(files, root, path, make)? {
+            Some(mailbox) => Ok(mailbox),
+            None => Err(self.no_such_mailbox(path)),
+        }
+    }
+
+    /// What it means that the mailbox is missing.
+    fn no_such_mailbox(&self, path: &Path) -> DeliveryError {
+        let files = &*self.files;
+        let root = self.root.open(files);
+        let known = root.and_then(|root| self.root.knows_missing(files, &root, path));
+        known.map_or_else(error::of_root, |()| DeliveryError::NoSuchMailbox)
+    }
+}
+
+/// A mailbox is a regular file that is empty or begins with a From_ line.
+fn is_mailbox(files: &dyn Files, directory: &Dir, name: &Path) -> bool {
+    let text = name.as_os_str().as_encoded_bytes();
+    if text.starts_with(marker::NAME.as_bytes()) || text.ends_with(dotlock::SUFFIX.as_bytes()) {
+        return false;
+    }
+    let begins_as_one = || -> io::Result<bool> {
+        let file = files.open(directory, name)?;
+        let start = tail::read(files, &file, 0, render::FROM.len() as u64)?;
+        Ok(start.is_empty() || start == render::FROM)
+    };
+    files.stat(directory, name).is_ok_and(|status| status.kind == Kind::File)
+        && begins_as_one().unwrap_or(false)
+}

@@ -1,0 +1,168 @@
+//! A mailbox's locks: which, in which order, all or none.
+//!
+//! Lives here: [`LockKind`], and the locks as one value that gives them back.
+//! May not: wait; whoever finds a lock taken says so, and the pool tries again.
+
+use crate::dotlock::{Dotlock, Lengths, NoDotlock};
+use postino_files::{
+    Dir, File, Files, Lock,
+    process::{self, Home},
+};
+use postino_store::DeliveryError;
+use std::{
+    cell::Cell,
+    path::Path,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// A way to keep others from a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockKind {
+    /// The lock of fcntl(2) and lockf(3), taken as one that no other descriptor's
+    /// close gives back.
+    Fcntl,
+    /// A file beside the mailbox, `FILE.lock`.
+    Dotlock,
+    /// The lock of flock(2).
+    Flock,
+}
+
+impl LockKind {
+    /// Reads a list such as `fcntl,dotlock`: at least one, none twice.
+    ///
+    /// ```
+    /// use postino_mbox::LockKind::{self, Dotlock, Fcntl};
+    /// assert_eq!(LockKind::list("dotlock,fcntl"), Some(vec![Dotlock, Fcntl]));
+    /// assert_eq!(LockKind::list("fcntl,fcntl"), None);
+    /// assert_eq!(LockKind::list(""), None);
+    /// ```
+    pub fn list(text: &str) -> Option<Vec<Self>> {
+        let mut kinds = Vec::new();
+        for name in text.split(',') {
+            let kind = match name {
+                "fcntl" => Self::Fcntl,
+                "dotlock" => Self::Dotlock,
+                "flock" => Self::Flock,
+                _ => return None,
+            };
+            if kinds.contains(&kind) {
+                return None;
+            }
+            kinds.push(kind);
+        }
+        Some(kinds)
+    }
+}
+
+/// How a store locks.
+pub(crate) struct Locking {
+    kinds: Vec<LockKind>,
+    /// Asked for at the first delivery: after a fork, if any.
+    home: OnceLock<Home>,
+    /// Whether it was logged that lock files cannot be made.
+    told_of_refusal: AtomicBool,
+}
+
+impl Locking {
+    pub(crate) fn new(kinds: Vec<LockKind>) -> Self {
+        Self { kinds, home: OnceLock::new(), told_of_refusal: AtomicBool::new(false) }
+    }
+
+    /// All the locks of the mailbox `name`, open as `file`, or the error that says
+    /// who has one of them.
+    pub(crate) fn take<'a>(
+        &self,
+        files: &'a dyn Files,
+        dir: &'a Dir,
+        name: &Path,
+        file: &'a File,
+    ) -> Result<Locks<'a>, DeliveryError> {
+        let mut locks =
+            Locks { files, file, kernel: Vec::new(), dotlock: None, torn: Cell::new(None) };
+        for kind in &self.kinds {
+            match kind {
+                LockKind::Fcntl => locks.take_kernel(Lock::Fcntl)?,
+                LockKind::Flock => locks.take_kernel(Lock::Flock)?,
+                LockKind::Dotlock => {
+                    let home = self.home.get_or_init(Home::of_this_process);
+                    match Dotlock::take(files, dir, name, home) {
+                        Ok((dotlock, torn)) => {
+                            locks.dotlock = Some(dotlock);
+                            locks.torn.set(torn);
+                        }
+                        Err(NoDotlock::Error(error)) => return Err(error),
+                        // The kernel's lock must do then, where one is taken.
+                        Err(NoDotlock::Refused(failure)) if self.kinds.len() > 1 => {
+                            if !self.told_of_refusal.swap(true, Ordering::Relaxed) {
+                                log::warn!("{failure}; going on without lock files");
+                            }
+                        }
+                        Err(NoDotlock::Refused(failure)) => {
+                            return Err(DeliveryError::Misconfigured(failure));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(locks)
+    }
+}
+
+/// Locks that are held; given back when dropped.
+pub(crate) struct Locks<'a> {
+    files: &'a dyn Files,
+    file: &'a File,
+    kernel: Vec<Lock>,
+    dotlock: Option<Dotlock<'a>>,
+    torn: Cell<Option<Lengths>>,
+}
+
+impl Locks<'_> {
+    fn take_kernel(&mut self, lock: Lock) -> Result<(), DeliveryError> {
+        let taken = self
+            .files
+            .try_lock(self.file, lock)
+            .map_err(|cause| DeliveryError::io("lock the mailbox", self.file.path(), cause))?;
+        if !taken {
+            let pid = match lock {
+                Lock::Fcntl => self.files.lock_holder(self.file).unwrap_or(None),
+                Lock::Flock => None,
+            };
+            return Err(DeliveryError::Locked { holder: pid.map(process::described) });
+        }
+        self.kernel.push(lock);
+        Ok(())
+    }
+
+    /// What a stale lock file said of the mailbox's lengths.
+    pub(crate) fn torn(&self) -> Option<Lengths> {
+        self.torn.get()
+    }
+
+    /// Says whether the mailbox is torn: the lock file then stays.
+    pub(crate) fn set_torn(&self, torn: Option<Lengths>) {
+        self.torn.set(torn);
+    }
+
+    /// Says in the lock file what is about to be appended.
+    pub(crate) fn announce(&self, lengths: Lengths) -> Result<(), DeliveryError> {
+        self.dotlock.as_ref().map_or(Ok(()), |dotlock| dotlock.announce(lengths))
+    }
+}
+
+impl Drop for Locks<'_> {
+    fn drop(&mut self) {
+        // While the kernel's locks still keep others of our kind away.
+        match (self.dotlock.take(), self.torn.get()) {
+            (Some(dotlock), Some(_)) => dotlock.leave(),
+            (dotlock, _) => drop(dotlock),
+        }
+        for lock in self.kernel.drain(..).rev() {
+            // Closing the file gives it back as well.
+            let _ = self.files.unlock(self.file, lock);
+        }
+    }
+}
