@@ -294,6 +294,12 @@ impl Content {
                 _ => {}
             }
         }
+        // Else a mailbox of the new length is whole, and perhaps was answered so.
+        if content.is_torn
+            && let Some(lengths) = &mut content.lengths
+        {
+            lengths.new = lengths.new.saturating_add(1);
+        }
         content
     }
 

@@ -1,0 +1,208 @@
+//! What crashes leave at the end of a mailbox, and that the next delivery mends
+//! it.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use common::{Place, STORED, deliver_to, mailbox, message, messages};
+use postino_files::{
+    Kernel,
+    testing::{Call, Failing, Fault, Recording},
+};
+use postino_mbox::{LockKind, Options};
+use postino_store::{Body, Delivery, IfMissing, MailStore};
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+/// A lock file of a process that is gone, with the mailbox's lengths.
+fn leave_lock(place: &Place, old: usize, new: usize) {
+    let read = |path: &str| fs::read_to_string(path).unwrap();
+    let host = read("/proc/sys/kernel/hostname");
+    fs::write(
+        place.dotlock(),
+        format!("4711\nhost={host}boot=another\npids=x\nappend={old}-{new}\n"),
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_torn_message_is_cut_where_the_lock_file_says_so() {
+    let whole = STORED.len();
+    // Nothing was written, something, all but one octet.
+    for there in [0, 1, 5, 60, whole - 1] {
+        for locks in ["fcntl,dotlock", "dotlock,flock", "dotlock"] {
+            let place = Place::new();
+            let locks = LockKind::list(locks).unwrap();
+            let store = place.open_with(Options { locks, ..Options::default() });
+            fs::write(place.alice(), format!("{STORED}{}", &STORED[..there])).unwrap();
+            leave_lock(&place, whole, 2 * whole);
+            deliver_to(&store, "alice").unwrap();
+            assert_eq!(fs::read_to_string(place.alice()).unwrap(), STORED.repeat(2), "{there}");
+            assert!(!place.dotlock().exists());
+        }
+    }
+}
+
+#[test]
+fn a_torn_first_message_is_cut_too() {
+    for there in [1, 4, 5, 60] {
+        let place = Place::new();
+        let store = place.open();
+        fs::write(place.alice(), &STORED[..there]).unwrap();
+        leave_lock(&place, 0, STORED.len());
+        deliver_to(&store, "alice").unwrap();
+        assert_eq!(fs::read_to_string(place.alice()).unwrap(), STORED, "{there}");
+    }
+}
+
+#[test]
+fn what_is_whole_or_somebody_else_s_is_never_cut() {
+    let whole = STORED.len();
+    let three = STORED.repeat(3);
+    let other = "From x Tue Nov 24 08:47:49 2026\n\nanother, longer message than those of ours: \
+        a reader has removed the first and put this one there, which nobody announced\n\n";
+    for (text, old, new) in [
+        // All was written, and more behind it.
+        (&three[..2 * whole], whole, 2 * whole),
+        (&three[..], whole, 2 * whole),
+        // Others have made the mailbox shorter.
+        (&three[..whole], 2 * whole, 3 * whole),
+        (other, 40, 400),
+    ] {
+        let place = Place::new();
+        let store = place.open();
+        fs::write(place.alice(), text).unwrap();
+        leave_lock(&place, old, new);
+        deliver_to(&store, "alice").unwrap();
+        assert_eq!(fs::read_to_string(place.alice()).unwrap(), format!("{text}{STORED}"));
+    }
+}
+
+#[test]
+fn the_lock_file_of_another_user_is_broken_but_not_believed() {
+    let place = Place::new();
+    let store = place.open();
+    let torn = format!("{STORED}{}", &STORED[..60]);
+    fs::write(place.alice(), &torn).unwrap();
+    leave_lock(&place, STORED.len(), 2 * STORED.len());
+    // Only root can give a file away.
+    if std::os::unix::fs::chown(place.dotlock(), Some(12_345), None).is_ok() {
+        deliver_to(&store, "alice").unwrap();
+        assert!(fs::read_to_string(place.alice()).unwrap().starts_with(&torn));
+        assert_eq!(messages(&place.alice()).len(), 3);
+    }
+}
+
+#[test]
+fn nuls_of_a_power_cut_are_cut() {
+    let whole = STORED.len();
+    for nuls in [1, 511, 512, 70_000, 200_000] {
+        let zeros = "\0".repeat(nuls);
+        let torn = format!("{STORED}{}{zeros}", &STORED[..60]);
+        for (text, lock, wanted) in [
+            (zeros.clone(), None, STORED.to_owned()),
+            (format!("{STORED}{zeros}"), None, STORED.repeat(2)),
+            // As long as announced, but not written.
+            (torn.clone(), Some(torn.len()), STORED.repeat(2)),
+            (format!("Fr{zeros}"), None, STORED.to_owned()),
+        ] {
+            let place = Place::new();
+            let store = place.open();
+            fs::write(place.alice(), text).unwrap();
+            if let Some(new) = lock {
+                leave_lock(&place, whole, new);
+            }
+            deliver_to(&store, "alice").unwrap();
+            assert!(fs::read_to_string(place.alice()).unwrap() == wanted, "{nuls} NULs");
+        }
+    }
+}
+
+#[test]
+fn a_mailbox_that_cannot_be_cut_back_is_mended_by_the_next_delivery() {
+    let place = Place::new();
+    // Neither the sync nor the two cuts after it.
+    let sync = Arc::new(Failing::new(Arc::new(Kernel::new())));
+    let cut = Arc::new(Failing::new(sync.clone()));
+    let second_cut = Arc::new(Failing::new(cut.clone()));
+    let store = place.store_with("", second_cut.clone(), Options::default());
+    store.open().unwrap();
+    deliver_to(&store, "alice").unwrap();
+    sync.arm_only(Call::SyncFile, 1, Fault::Io);
+    cut.arm_only(Call::Truncate, 1, Fault::Io);
+    second_cut.arm_only(Call::Truncate, 1, Fault::Io);
+    assert!(deliver_to(&store, "alice").is_err());
+    assert!(sync.disarm() && cut.disarm() && second_cut.disarm());
+    assert_eq!(fs::read_to_string(place.alice()).unwrap(), STORED.repeat(2));
+    assert!(fs::read_to_string(place.dotlock()).unwrap().ends_with("\ntorn\n"));
+    // What was answered by an error does not stay, whole as it is.
+    deliver_to(&store, "alice").unwrap();
+    assert_eq!(fs::read_to_string(place.alice()).unwrap(), STORED.repeat(2));
+    assert!(!place.dotlock().exists());
+}
+
+const CHILD: &str = "POSTINO_MBOX_TEST_ROOT";
+
+/// Not a test of its own: the program that is killed.
+#[test]
+fn child_that_is_killed_in_a_write() {
+    let Some(above) = env::var_os(CHILD) else { return };
+    let above = std::path::PathBuf::from(above);
+    let writes = std::sync::atomic::AtomicUsize::new(0);
+    let files = Recording::observed(Arc::new(Kernel::new()), &above, move |line| {
+        let nth = writes.fetch_add(
+            usize::from(line == "write root/alice"),
+            std::sync::atomic::Ordering::Relaxed,
+        );
+        if nth == 3 {
+            println!("\nin the middle");
+            thread::sleep(Duration::from_secs(600));
+        }
+    });
+    let template = postino_store::PathTemplate::parse(&above.join("root").display().to_string());
+    let store = postino_mbox::Mbox::new(template.unwrap(), Options::default(), Arc::new(files));
+    store.open().unwrap();
+    let body = Body::in_memory(b"a line of the large message\r\n".repeat(40_000));
+    let delivery = Delivery::new(
+        Arc::new(message(body)),
+        mailbox("alice", IfMissing::Create),
+        "alice".to_owned(),
+        Vec::new(),
+        Arc::default(),
+        Box::new(|_| {}),
+    );
+    let _ = store.deliver(&delivery);
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_write_leaves_nothing_torn() {
+    let place = Place::new();
+    let store = place.open();
+    for round in 1..=3 {
+        deliver_to(&store, "alice").unwrap();
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "child_that_is_killed_in_a_write", "--nocapture"])
+            .env(CHILD, place.above())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let in_the_middle = output.lines().any(|line| line.unwrap() == "in the middle");
+        assert!(in_the_middle);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let torn = fs::metadata(place.alice()).unwrap().len();
+        assert!(torn > 300_000, "{torn}");
+        assert!(place.dotlock().exists());
+        deliver_to(&store, "alice").unwrap();
+        let wanted = STORED.repeat(2 * round);
+        assert!(fs::read_to_string(place.alice()).unwrap() == wanted, "round {round}");
+    }
+}
