@@ -121,6 +121,8 @@ impl Stores {
         Self(vec![
             #[cfg(feature = "maildir")]
             ("maildir", maildir),
+            #[cfg(feature = "mbox")]
+            ("mbox", mbox),
         ])
     }
 
@@ -175,7 +177,6 @@ pub struct Url<'a> {
 
 #[cfg(feature = "maildir")]
 fn maildir(url: &Url<'_>, options: &Options) -> Result<Built, StoreUrlError> {
-    const MODE: &str = "mode";
     let [mode] = url.options("maildir", &[MODE])?;
     let mut maildir_options = postino_maildir::Options {
         hostname: options.hostname.clone(),
@@ -183,23 +184,65 @@ fn maildir(url: &Url<'_>, options: &Options) -> Result<Built, StoreUrlError> {
         ..postino_maildir::Options::default()
     };
     if let Some(mode) = mode {
-        maildir_options.file_mode = file_mode(mode).ok_or_else(|| StoreUrlError::BadValue {
-            option: MODE,
-            value: mode.to_owned(),
-            expected: "an octal file mode with read and write for the owner, such as 0660",
-        })?;
+        maildir_options.file_mode = file_mode(mode)?;
     }
-    let template = postino_store::PathTemplate::parse(url.path)?;
-    if options.several_domains && !template.tells_domains_apart() {
-        return Err(StoreUrlError::DomainsMixed);
-    }
+    let template = url.template(options)?;
     let files = Arc::new(postino_files::Kernel::new());
     let directory = Some(template.root().to_owned());
     let store = Arc::new(postino_maildir::Maildir::new(template, maildir_options, files));
     Ok(Built { store, directory })
 }
 
+#[cfg(feature = "mbox")]
+fn mbox(url: &Url<'_>, options: &Options) -> Result<Built, StoreUrlError> {
+    const FORMAT: &str = "format";
+    const LOCK: &str = "lock";
+    let bad = |option, value: &str, expected| {
+        let value = value.to_owned();
+        StoreUrlError::BadValue { option, value, expected }
+    };
+    let [mode, format, lock] = url.options("mbox", &[MODE, FORMAT, LOCK])?;
+    let mut mbox_options = postino_mbox::Options {
+        require_marker: options.require_marker,
+        ..postino_mbox::Options::default()
+    };
+    if let Some(mode) = mode {
+        mbox_options.file_mode = file_mode(mode)?;
+    }
+    match format {
+        None | Some("mboxrd") => {}
+        Some("mboxo") => mbox_options.format = postino_mbox::Format::Mboxo,
+        Some(other) => return Err(bad(FORMAT, other, "mboxrd or mboxo")),
+    }
+    if let Some(lock) = lock {
+        mbox_options.locks = postino_mbox::LockKind::list(lock).ok_or_else(|| {
+            bad(LOCK, lock, "some of fcntl, dotlock and flock, with commas between them")
+        })?;
+    }
+    let template = url.template(options)?;
+    let files = Arc::new(postino_files::Kernel::new());
+    let directory = Some(template.root().to_owned());
+    let store = Arc::new(postino_mbox::Mbox::new(template, mbox_options, files));
+    Ok(Built { store, directory })
+}
+
+/// The option of every store of files.
+#[cfg(any(feature = "maildir", feature = "mbox"))]
+const MODE: &str = "mode";
+
 impl<'a> Url<'a> {
+    /// The path, which is to tell domains apart where there are several.
+    pub fn template(
+        &self,
+        options: &Options,
+    ) -> Result<postino_store::PathTemplate, StoreUrlError> {
+        let template = postino_store::PathTemplate::parse(self.path)?;
+        if options.several_domains && !template.tells_domains_apart() {
+            return Err(StoreUrlError::DomainsMixed);
+        }
+        Ok(template)
+    }
+
     /// The values of a store's options, in the order of `known`; `scheme` is for
     /// complaints.
     pub fn options<const N: usize>(
@@ -225,14 +268,20 @@ impl<'a> Url<'a> {
 }
 
 /// An octal mode in which the owner reads and writes, and nobody executes.
-#[cfg(feature = "maildir")]
-fn file_mode(text: &str) -> Option<u32> {
-    let digits = text.bytes().all(|octet| octet.is_ascii_digit());
-    let mode = u32::from_str_radix(text, 8).ok()?;
-    (digits && mode & 0o600 == 0o600 && mode & !0o666 == 0).then_some(mode)
+#[cfg(any(feature = "maildir", feature = "mbox"))]
+fn file_mode(text: &str) -> Result<u32, StoreUrlError> {
+    let is_number = text.bytes().all(|octet| octet.is_ascii_digit());
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| is_number && mode & 0o600 == 0o600 && mode & !0o666 == 0)
+        .ok_or_else(|| StoreUrlError::BadValue {
+            option: MODE,
+            value: text.to_owned(),
+            expected: "an octal file mode with read and write for the owner, such as 0660",
+        })
 }
 
-#[cfg(all(test, feature = "maildir"))]
+#[cfg(all(test, feature = "maildir", feature = "mbox"))]
 mod tests {
     use super::{Options, StoreUrlError, Stores};
 
@@ -247,7 +296,15 @@ mod tests {
 
     #[test]
     fn a_store_url_is_scheme_path_and_options() {
-        for url in ["maildir:./mail", "maildir:/v/%d/%n", "maildir:/v?mode=0660", "maildir:/v?"] {
+        for url in [
+            "maildir:./mail",
+            "maildir:/v/%d/%n",
+            "maildir:/v?mode=0660",
+            "maildir:/v?",
+            "mbox:/v",
+            "mbox:/v/%d/%n?mode=0660&format=mboxo&lock=dotlock,fcntl",
+            "mbox:/v?format=mboxrd&lock=flock",
+        ] {
             assert_eq!(error(url), None, "{url}");
         }
     }
@@ -255,8 +312,8 @@ mod tests {
     #[test]
     fn an_error_in_a_store_url_names_what_is_there_instead() {
         let table = [
-            ("/var/vmail", "there is: maildir"),
-            ("pop3:/var/vmail", "unknown kind of store \"pop3\"; there is: maildir"),
+            ("/var/vmail", "there is: maildir, mbox"),
+            ("pop3:/var/vmail", "unknown kind of store \"pop3\"; there is: maildir, mbox"),
             ("maildir:", "path is empty"),
             ("maildir:/v/%x", "\"%x\""),
             ("maildir:/v?mod=1", "no option \"mod\"; it has: mode"),
@@ -265,6 +322,11 @@ mod tests {
             ("maildir:/v?mode=0777", "octal"),
             ("maildir:/v?mode=0400", "octal"),
             ("maildir:/v?mode=+660", "octal"),
+            ("mbox:/v?mode=0400", "octal"),
+            ("mbox:/v?format=mmdf", "cannot be \"mmdf\"; it is mboxrd or mboxo"),
+            ("mbox:/v?lock=fcntl,lockf", "it is some of fcntl, dotlock and flock"),
+            ("mbox:/v?lock=", "cannot be \"\""),
+            ("mbox:/v?colour=red", "it has: mode, format, lock"),
         ];
         for (url, expected) in table {
             let text = error(url).map(|error| error.to_string()).unwrap_or_default();

@@ -11,6 +11,7 @@ mod budgets;
 mod client;
 mod ending;
 mod limits;
+mod mbox;
 mod pipelining;
 mod single_instance;
 mod slow_stores;
