@@ -129,7 +129,8 @@ impl Drop for Appended<'_> {
         // Cutting twice harms nobody; a torn message would.
         let cut = files.truncate(file, old).or_else(|_| files.truncate(file, old));
         if let Err(error) = cut {
-            locks.set_torn(Some(Lengths { old, new: self.announced }));
+            // Whole or not, nobody was told that it is stored.
+            locks.set_torn(Some(Lengths { old, new: self.announced + 1 }));
             log::error!(
                 "cannot cut {} back to {old} octets, it has a torn message at its end: {error}",
                 file.path().display(),

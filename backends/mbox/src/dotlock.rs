@@ -111,14 +111,7 @@ impl<'a> Dotlock<'a> {
                     torn = broken.or(torn);
                 }
                 Err(cause) => {
-                    let path = dir.path_to(&name);
-                    let doing = "create the lock file";
-                    return Err(match cause.kind() {
-                        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                            NoDotlock::Refused(Failure { doing, path, cause })
-                        }
-                        _ => DeliveryError::io(doing, path, cause).into(),
-                    });
+                    return Err(refused("create the lock file", dir.path_to(&name), cause));
                 }
             }
         }
@@ -151,9 +144,10 @@ impl<'a> Dotlock<'a> {
     }
 
     /// Leaves it for the next delivery: the mailbox is torn.
-    pub(crate) fn leave(mut self) {
+    pub(crate) fn leave(mut self, torn: Lengths) {
         self.keep = true;
-        if let Err(error) = self.write("torn\n") {
+        let written = self.announce(torn).and_then(|()| self.write("torn\n"));
+        if let Err(error) = written {
             log::warn!("{error}");
         }
     }
@@ -193,14 +187,14 @@ fn break_if_stale(
     dir: &Dir,
     name: &Path,
     home: &Home,
-) -> Result<Option<Lengths>, DeliveryError> {
-    let failed = |doing, cause| DeliveryError::io(doing, dir.path_to(name), cause);
+) -> Result<Option<Lengths>, NoDotlock> {
     let Some(status) = look(files, dir, name)? else { return Ok(None) };
     let content = match status.kind {
         Kind::File => read(files, dir, name)?,
         Kind::Other => Content::default(),
         Kind::Directory => {
-            return Err(failed("use as a lock file", io::ErrorKind::IsADirectory.into()));
+            let cause = io::ErrorKind::IsADirectory.into();
+            return Err(DeliveryError::io("use as a lock file", dir.path_to(name), cause).into());
         }
     };
     let age = now().saturating_sub(status.written);
@@ -208,7 +202,7 @@ fn break_if_stale(
         _ if content.is_torn => "the mailbox was left torn".to_owned(),
         Some(pid) if content.is_dead(home) => format!("pid {pid} is gone"),
         _ if age > STALE_SECONDS => format!("it is {age} s old"),
-        _ => return Err(DeliveryError::Locked { holder: content.holder(home) }),
+        _ => return Err(DeliveryError::Locked { holder: content.holder(home) }.into()),
     };
     // Others too may be about to break it, and one may have made its own.
     let is_same = |found: Status| {
@@ -222,9 +216,18 @@ fn break_if_stale(
     match files.unlink(dir, name) {
         Ok(()) => log::warn!("broke the stale lock file {}: {reason}", dir.path_to(name).display()),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
-        Err(cause) => return Err(failed("remove the stale lock file", cause)),
+        Err(cause) => return Err(refused("remove the stale lock file", dir.path_to(name), cause)),
     }
     Ok(content.lengths.filter(|_| status.owner == process::user()))
+}
+
+fn refused(doing: &'static str, path: PathBuf, cause: io::Error) -> NoDotlock {
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            NoDotlock::Refused(Failure { doing, path, cause })
+        }
+        _ => DeliveryError::io(doing, path, cause).into(),
+    }
 }
 
 fn look(files: &dyn Files, dir: &Dir, name: &Path) -> Result<Option<Status>, DeliveryError> {
@@ -293,12 +296,6 @@ impl Content {
                 "torn" => content.is_torn = true,
                 _ => {}
             }
-        }
-        // Else a mailbox of the new length is whole, and perhaps was answered so.
-        if content.is_torn
-            && let Some(lengths) = &mut content.lengths
-        {
-            lengths.new = lengths.new.saturating_add(1);
         }
         content
     }

@@ -147,6 +147,14 @@ impl Locks<'_> {
         self.torn.set(torn);
     }
 
+    /// Lengths between which the mailbox only is as long as it is now: whatever
+    /// others append before it is mended must not be cut off.
+    fn still_torn(&self) -> Option<Lengths> {
+        let Lengths { old, new } = self.torn.get()?;
+        let size = self.files.stat_file(self.file).ok()?.size;
+        (old < size && size < new).then_some(Lengths { old, new: size + 1 })
+    }
+
     /// Says in the lock file what is about to be appended.
     pub(crate) fn announce(&self, lengths: Lengths) -> Result<(), DeliveryError> {
         self.dotlock.as_ref().map_or(Ok(()), |dotlock| dotlock.announce(lengths))
@@ -156,8 +164,8 @@ impl Locks<'_> {
 impl Drop for Locks<'_> {
     fn drop(&mut self) {
         // While the kernel's locks still keep others of our kind away.
-        match (self.dotlock.take(), self.torn.get()) {
-            (Some(dotlock), Some(_)) => dotlock.leave(),
+        match (self.dotlock.take(), self.still_torn()) {
+            (Some(dotlock), Some(torn)) => dotlock.leave(torn),
             (dotlock, _) => drop(dotlock),
         }
         for lock in self.kernel.drain(..).rev() {

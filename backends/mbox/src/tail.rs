@@ -49,7 +49,7 @@ pub(crate) fn heal(
     if let Some(Lengths { old, new }) = torn
         && old < whole
         && whole < new
-        && begins_a_message(files, file, old).map_err(failed)?
+        && begins_a_message(files, file, old, whole).map_err(failed)?
     {
         end = old;
     }
@@ -79,8 +79,8 @@ fn cut(files: &dyn Files, file: &File, end: u64) -> Result<(), DeliveryError> {
 
 /// Whether there stands, as far as it goes, what a delivery writes first. A reader
 /// that has removed messages meanwhile has moved all others.
-fn begins_a_message(files: &dyn Files, file: &File, at: u64) -> io::Result<bool> {
-    let found = read(files, file, at, 2 + FROM.len() as u64)?;
+fn begins_a_message(files: &dyn Files, file: &File, at: u64, end: u64) -> io::Result<bool> {
+    let found = read(files, file, at, (2 + FROM.len() as u64).min(end - at))?;
     let line_ends = found.iter().take(2).take_while(|octet| **octet == b'\n').count();
     let rest = found.get(line_ends..).unwrap_or_default();
     Ok(rest.starts_with(FROM) || FROM.starts_with(rest))

@@ -7,14 +7,15 @@ mod common;
 
 use common::{Place, STORED, deliver_to, mailbox, message, messages};
 use postino_files::{
-    Kernel,
+    Files, Kernel, Lock,
     testing::{Call, Failing, Fault, Recording},
 };
 use postino_mbox::{LockKind, Options};
-use postino_store::{Body, Delivery, IfMissing, MailStore};
+use postino_store::{Body, Delivery, DeliveryError, IfMissing, MailStore};
 use std::{
     env, fs,
     io::{BufRead, BufReader},
+    path::Path,
     process::{Command, Stdio},
     sync::Arc,
     thread,
@@ -106,11 +107,13 @@ fn nuls_of_a_power_cut_are_cut() {
     for nuls in [1, 511, 512, 70_000, 200_000] {
         let zeros = "\0".repeat(nuls);
         let torn = format!("{STORED}{}{zeros}", &STORED[..60]);
+        let hardly = format!("{STORED}Fr{zeros}");
         for (text, lock, wanted) in [
             (zeros.clone(), None, STORED.to_owned()),
             (format!("{STORED}{zeros}"), None, STORED.repeat(2)),
             // As long as announced, but not written.
             (torn.clone(), Some(torn.len()), STORED.repeat(2)),
+            (hardly.clone(), Some(hardly.len()), STORED.repeat(2)),
             (format!("Fr{zeros}"), None, STORED.to_owned()),
         ] {
             let place = Place::new();
@@ -204,5 +207,33 @@ fn a_kill_in_the_middle_of_a_write_leaves_nothing_torn() {
         deliver_to(&store, "alice").unwrap();
         let wanted = STORED.repeat(2 * round);
         assert!(fs::read_to_string(place.alice()).unwrap() == wanted, "round {round}");
+    }
+}
+
+#[test]
+fn a_torn_message_is_not_forgotten_where_another_lock_is_held() {
+    let place = Place::new();
+    let locks = LockKind::list("dotlock,fcntl").unwrap();
+    let store = place.open_with(Options { locks, ..Options::default() });
+    for others_append in [false, true] {
+        fs::write(place.alice(), format!("{STORED}{}", &STORED[..60])).unwrap();
+        leave_lock(&place, STORED.len(), 100 * STORED.len());
+        let kernel = Kernel::new();
+        let root = kernel.open_root(&place.root()).unwrap();
+        let other = kernel.open_update(&root, Path::new("alice")).unwrap();
+        assert!(kernel.try_lock(&other, Lock::Fcntl).unwrap());
+        for _ in 0..2 {
+            let locked = deliver_to(&store, "alice");
+            assert!(matches!(locked, Err(DeliveryError::Locked { .. })), "{locked:?}");
+            assert!(place.dotlock().exists());
+        }
+        if others_append {
+            kernel.write_all(&other, format!("\n\n{STORED}").as_bytes()).unwrap();
+        }
+        drop(other);
+        deliver_to(&store, "alice").unwrap();
+        let count = if others_append { 4 } else { 2 };
+        assert_eq!(messages(&place.alice()).len(), count);
+        assert!(!place.dotlock().exists());
     }
 }
