@@ -350,6 +350,7 @@ impl Mbox {
         // Readers that remove messages may put a new file under the name.
         let named = mailbox::look(files, chain.dir(), name)?;
         if named.is_none_or(|named| named.identity != status.identity) {
+            locks.set_torn(None); // what was torn is not there any more
             return Ok(Attempt::Replaced);
         }
         mailbox::check(&status, file.path())?;
