@@ -21,7 +21,10 @@ use crate::escape;
 use postino_store::{Delivery, DeliveryError, MailStore};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -32,6 +35,8 @@ pub(super) struct Workers {
     lock_wait: Duration,
     lanes: Lanes,
     clock: Clock,
+    /// The store's upkeep is queued or under way.
+    in_upkeep: AtomicBool,
     pub(super) crew: Arc<Crew>,
 }
 
@@ -55,6 +60,7 @@ impl Workers {
             lock_wait: limits.lock_wait,
             lanes: Lanes::default(),
             clock: Clock::default(),
+            in_upkeep: AtomicBool::new(false),
             crew: Crew::new("worker", Texts::STORE, limits.workers, limits.stuck),
         }
     }
@@ -158,6 +164,23 @@ impl Workers {
         }
         if let Some(sleep) = after.sleep {
             self.clock.wake_after(sleep, Arc::clone(turn), || self.waker());
+        }
+        self.keep_up();
+    }
+
+    /// Has a worker do the store's upkeep, where the store wants it.
+    fn keep_up(self: &Arc<Self>) {
+        let wants = catch_unwind(AssertUnwindSafe(|| self.store.wants_upkeep()));
+        if wants.unwrap_or(false) && !self.in_upkeep.swap(true, Ordering::AcqRel) {
+            let workers = Arc::clone(self);
+            self.crew.put(move |_| {
+                let done = catch_unwind(AssertUnwindSafe(|| workers.store.upkeep()));
+                workers.in_upkeep.store(false, Ordering::Release);
+                if let Err(panic) = done {
+                    let text = escape::value(outcome::panic_text(&*panic).as_bytes());
+                    log::error!("panic in the store during its upkeep cause={text}");
+                }
+            });
         }
     }
 

@@ -11,6 +11,7 @@ mod log_lines;
 mod look_ups;
 mod resends;
 mod stuck;
+mod upkeep;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use postino::{

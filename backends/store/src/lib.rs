@@ -132,6 +132,17 @@ pub trait MailStore: Send + Sync {
         None
     }
 
+    /// Whether [`MailStore::upkeep`] has something to do. Asked after each batch
+    /// of deliveries, so it must be cheap: no I/O, no lock that others hold long.
+    fn wants_upkeep(&self) -> bool {
+        false
+    }
+
+    /// Does what keeps the store in shape and no delivery should wait for, such
+    /// as a checkpoint of a database. It may block; it is called on a worker, in
+    /// no lane, and never twice at once.
+    fn upkeep(&self) {}
+
     /// Makes the store itself and these mailboxes, durably; leaves what is
     /// there alone. It is `postino init`, for an administrator.
     fn init(&self, _mailboxes: &[MailboxName]) -> Result<(), DeliveryError> {
