@@ -1,0 +1,174 @@
+//! What the recipients of one message share: its digest, and a large body that is
+//! written before any of them refers to it.
+//!
+//! Lives here: the writing ahead, part by part, each in a transaction of its own,
+//! so that small messages are stored in between; and the removal of what no
+//! message came to refer to.
+//! May not: fail a recipient whose own delivery may succeed: where something
+//! comes between, the delivery writes the body itself.
+//! Holds: whoever drops the last of it removes the body where nobody refers to it.
+
+use crate::{
+    body::{self, Digest, Parts},
+    connections::Connections,
+    database::{Database, Durability},
+    fault::{Doing, Fault},
+};
+use postino_store::{Body, DeliveryError};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a part waits where another process has the lock.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+/// Between two tries.
+const LOCK_SLEEP: Duration = Duration::from_millis(10);
+
+/// Parts removed in one transaction, 4 MiB of them.
+const PARTS_REMOVED: u32 = 64;
+
+/// What is shared.
+pub(crate) struct Shared {
+    pub(crate) digest: Digest,
+    /// A large body that was not stored yet.
+    pub(crate) ahead: Option<Ahead>,
+}
+
+/// A body that was written ahead.
+pub(crate) struct Ahead {
+    connections: Arc<Connections>,
+    row: i64,
+    /// A message refers to it, durably.
+    is_stored: AtomicBool,
+}
+
+/// How the writing ended.
+enum Written {
+    Whole,
+    /// Somebody removed it; the deliveries will find out what became of that.
+    Interrupted,
+}
+
+impl Shared {
+    /// Writes a large body ahead, unless it is stored already.
+    pub(crate) fn prepare(
+        connections: &Arc<Connections>,
+        body: &Body,
+    ) -> Result<Self, DeliveryError> {
+        let digest = body::digest(body)?;
+        let ahead = if body.len() > body::WHOLE_OCTETS_MAX {
+            Ahead::write(connections, body, &digest)?
+        } else {
+            None
+        };
+        Ok(Self { digest, ahead })
+    }
+}
+
+impl Ahead {
+    fn write(
+        connections: &Arc<Connections>,
+        body: &Body,
+        digest: &Digest,
+    ) -> Result<Option<Self>, DeliveryError> {
+        let path = connections.place().path();
+        let failed = |fault: Fault| fault.error(path);
+        let stored = connections
+            .read(|database| body::find(database.connection(), digest))
+            .map_err(failed)?;
+        if stored.is_some() {
+            return Ok(None);
+        }
+        let begun = alone(connections, |connection| body::begin(connection, body));
+        let row = match begun {
+            Ok(row) => row,
+            Err(fault) if fault.is_locked() => return Ok(None),
+            Err(fault) => return Err(failed(fault)),
+        };
+        // From here on a failure removes what was written.
+        let ahead =
+            Self { connections: Arc::clone(connections), row, is_stored: AtomicBool::new(false) };
+        match ahead.extend(body) {
+            Ok(Written::Whole) => Ok(Some(ahead)),
+            Ok(Written::Interrupted) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn extend(&self, body: &Body) -> Result<Written, DeliveryError> {
+        let mut parts = Parts::of(body);
+        while let Some((number, part)) = parts.next()? {
+            let written = alone(&self.connections, |connection| {
+                body::extend(connection, self.row, number, part)
+            });
+            match written {
+                Ok(true) => {}
+                Ok(false) => return Ok(Written::Interrupted),
+                Err(fault) if fault.is_locked() => return Ok(Written::Interrupted),
+                Err(fault) => return Err(fault.error(self.connections.place().path())),
+            }
+        }
+        Ok(Written::Whole)
+    }
+
+    /// The body's row.
+    pub(crate) fn row(&self) -> i64 {
+        self.row
+    }
+
+    /// A message refers to it, durably.
+    pub(crate) fn note_stored(&self) {
+        self.is_stored.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        if !self.is_stored.load(Ordering::Acquire) {
+            // What cannot be removed now goes at the next start.
+            let _ = remove(&self.connections, self.row);
+        }
+    }
+}
+
+/// Removes the bodies that no message refers to: a crash left them.
+pub(crate) fn remove_unreferenced(connections: &Connections) -> Result<(), Fault> {
+    for row in connections.write(|database| body::unreferenced(database.connection()))? {
+        remove(connections, row)?;
+    }
+    Ok(())
+}
+
+/// Removes a body, if no message refers to it, a few parts at a time.
+fn remove(connections: &Connections, row: i64) -> Result<(), Fault> {
+    while !alone(connections, |connection| body::remove_some(connection, row, PARTS_REMOVED))? {}
+    Ok(())
+}
+
+/// One transaction, which need not be durable before the delivery that refers to
+/// what it writes. Waits for another process's lock, but not with the writer held.
+fn alone<T>(
+    connections: &Connections,
+    act: impl Fn(&rusqlite::Connection) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let began = Instant::now();
+    loop {
+        let done = connections.write(|database: &mut Database| {
+            let transaction = database.write(Durability::WithTheNext)?;
+            let done = act(&transaction)?;
+            transaction.commit().doing("commit to").map(|()| done)
+        });
+        match done {
+            Err(fault) if fault.is_locked() && began.elapsed() < LOCK_WAIT => {
+                thread::sleep(LOCK_SLEEP);
+            }
+            done => return done,
+        }
+    }
+}

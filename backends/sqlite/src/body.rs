@@ -1,0 +1,233 @@
+//! Bodies: each content once, however many messages have it.
+//!
+//! Lives here: by what equal bodies are known; their rows, one for a small one and
+//! one for each 64 KiB of a large one.
+//! May not: begin or end a transaction.
+//! Holds: a body without a digest belongs to whoever writes it ahead of its
+//! messages, and no message refers to it; the first message to refer to it gives
+//! it the digest, in the same transaction. A large body is never whole in memory.
+
+use crate::{
+    ahead::{Ahead, Shared},
+    fault::{Doing, Fault},
+};
+use postino_store::{Body, BodyReader, DeliveryError};
+use rusqlite::{Connection, OptionalExtension, params};
+use sha2::{Digest as _, Sha256};
+use std::io::{self, BufRead, Read};
+
+/// A body of more octets is stored in parts, ahead of its messages.
+pub(crate) const WHOLE_OCTETS_MAX: u64 = 256 * 1024;
+
+/// Octets of a part; the last one may have fewer.
+const PART_OCTETS: u64 = 64 * 1024;
+
+/// SHA-256 of a body.
+pub(crate) type Digest = [u8; 32];
+
+/// Why one recipient's message was not written.
+pub(crate) enum Stop {
+    /// It concerns him alone.
+    Alone(DeliveryError),
+    /// The database said it.
+    Fault(Fault),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<DeliveryError> for Stop {
+    fn from(error: DeliveryError) -> Self {
+        Self::Alone(error)
+    }
+}
+
+/// A body's digest.
+pub(crate) fn digest(body: &Body) -> Result<Digest, DeliveryError> {
+    let mut reader = body.reader();
+    let mut hash = Sha256::new();
+    loop {
+        match reader.fill_buf() {
+            Ok([]) => return Ok(hash.finalize().into()),
+            Ok(octets) => {
+                hash.update(octets);
+                let taken = octets.len();
+                reader.consume(taken);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(cause) => return Err(unreadable(cause)),
+        }
+    }
+}
+
+/// The row of the body with this digest.
+pub(crate) fn find(connection: &Connection, digest: &Digest) -> Result<Option<i64>, Fault> {
+    connection
+        .prepare_cached("SELECT id FROM bodies WHERE digest = ?1")
+        .and_then(|mut statement| statement.query_row([digest], |row| row.get(0)).optional())
+        .doing("look for a body in")
+}
+
+/// The row to which a message of this body can refer: one that is there, or the
+/// one that was written ahead, which is given too, or one that is written now.
+pub(crate) fn row_for<'a>(
+    connection: &Connection,
+    body: &Body,
+    shared: Option<&'a Shared>,
+) -> Result<(i64, Option<&'a Ahead>), Stop> {
+    let digest = match shared {
+        Some(shared) => shared.digest,
+        None => digest(body)?,
+    };
+    if let Some(row) = find(connection, &digest)? {
+        return Ok((row, None));
+    }
+    if let Some(ahead) = shared.and_then(|shared| shared.ahead.as_ref()) {
+        let taken = connection
+            .prepare_cached("UPDATE bodies SET digest = ?2 WHERE id = ?1 AND digest IS NULL")
+            .and_then(|mut statement| statement.execute(params![ahead.row(), digest]))
+            .doing("write to")?;
+        if taken == 1 {
+            return Ok((ahead.row(), Some(ahead)));
+        }
+    }
+    Ok((write(connection, body, &digest)?, None))
+}
+
+/// Writes a body, with its digest.
+fn write(connection: &Connection, body: &Body, digest: &Digest) -> Result<i64, Stop> {
+    if body.len() <= WHOLE_OCTETS_MAX {
+        return whole(body, |content| insert(connection, Some(digest), body.len(), Some(content)));
+    }
+    let row = insert(connection, Some(digest), body.len(), None)?;
+    let mut parts = Parts::of(body);
+    while let Some((number, part)) = parts.next()? {
+        insert_part(connection, row, number, part)?;
+    }
+    Ok(row)
+}
+
+/// Makes the row of a body that is written ahead, part by part.
+pub(crate) fn begin(connection: &Connection, body: &Body) -> Result<i64, Fault> {
+    insert(connection, None, body.len(), None)
+}
+
+/// Writes a part of a body that has no digest yet; says whether that was still
+/// there.
+pub(crate) fn extend(
+    connection: &Connection,
+    row: i64,
+    number: u64,
+    part: &[u8],
+) -> Result<bool, Fault> {
+    let is_there = connection
+        .prepare_cached("SELECT 1 FROM bodies WHERE id = ?1 AND digest IS NULL")
+        .and_then(|mut statement| statement.exists([row]))
+        .doing("look for a body in")?;
+    if is_there {
+        insert_part(connection, row, number, part)?;
+    }
+    Ok(is_there)
+}
+
+/// Removes up to so many parts of a body without a digest, and the body with the
+/// last of them; says whether it is gone.
+pub(crate) fn remove_some(connection: &Connection, row: i64, parts: u32) -> Result<bool, Fault> {
+    let removed = connection
+        .prepare_cached(
+            "DELETE FROM body_parts WHERE id IN (SELECT id FROM body_parts WHERE body = ?1
+                 AND EXISTS (SELECT 1 FROM bodies WHERE id = ?1 AND digest IS NULL) LIMIT ?2)",
+        )
+        .and_then(|mut statement| statement.execute(params![row, parts]))
+        .doing("write to")?;
+    if removed >= usize::try_from(parts).unwrap_or(usize::MAX) {
+        return Ok(false);
+    }
+    connection
+        .prepare_cached("DELETE FROM bodies WHERE id = ?1 AND digest IS NULL")
+        .and_then(|mut statement| statement.execute([row]))
+        .doing("write to")?;
+    Ok(true)
+}
+
+/// The bodies without a digest: at the start, those that a crash left.
+pub(crate) fn unreferenced(connection: &Connection) -> Result<Vec<i64>, Fault> {
+    let read = || {
+        let mut statement =
+            connection.prepare_cached("SELECT id FROM bodies WHERE digest IS NULL")?;
+        statement.query_map([], |row| row.get(0))?.collect()
+    };
+    let read: rusqlite::Result<_> = read();
+    read.doing("look for bodies in")
+}
+
+fn insert(
+    connection: &Connection,
+    digest: Option<&Digest>,
+    octets: u64,
+    content: Option<&[u8]>,
+) -> Result<i64, Fault> {
+    connection
+        .prepare_cached("INSERT INTO bodies (digest, octets, content) VALUES (?1, ?2, ?3)")
+        .and_then(|mut statement| statement.insert(params![digest, number(octets), content]))
+        .doing("write to")
+}
+
+fn insert_part(connection: &Connection, row: i64, at: u64, part: &[u8]) -> Result<(), Fault> {
+    connection
+        .prepare_cached("INSERT INTO body_parts (body, part, content) VALUES (?1, ?2, ?3)")
+        .and_then(|mut statement| statement.execute(params![row, number(at), part]))
+        .map(drop)
+        .doing("write to")
+}
+
+/// Has the octets of a small body taken, without a copy where they lie in memory.
+fn whole<T>(body: &Body, take: impl FnOnce(&[u8]) -> Result<T, Fault>) -> Result<T, Stop> {
+    let mut reader = body.reader();
+    let is_all = |octets: &[u8]| octets.len() as u64 == body.len();
+    match reader.fill_buf() {
+        Ok(octets) if is_all(octets) => return Ok(take(octets)?),
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+            return Err(unreadable(error).into());
+        }
+        _ => {}
+    }
+    let mut octets = Vec::with_capacity(usize::try_from(body.len()).unwrap_or(0));
+    reader.read_to_end(&mut octets).map_err(unreadable)?;
+    Ok(take(&octets)?)
+}
+
+/// A large body, part by part.
+pub(crate) struct Parts<'a> {
+    reader: BodyReader<'a>,
+    buffer: Vec<u8>,
+    next: u64,
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn of(body: &'a Body) -> Self {
+        Self { reader: body.reader(), buffer: Vec::new(), next: 0 }
+    }
+
+    /// The next part with its number, from 0 on; none at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<(u64, &[u8])>, DeliveryError> {
+        self.buffer.clear();
+        let mut part = (&mut self.reader).take(PART_OCTETS);
+        part.read_to_end(&mut self.buffer).map_err(unreadable)?;
+        let number = self.next;
+        self.next += 1;
+        Ok((!self.buffer.is_empty()).then_some((number, &self.buffer)))
+    }
+}
+
+fn unreadable(cause: io::Error) -> DeliveryError {
+    DeliveryError::io("read the message", "", cause)
+}
+
+/// SQLite's integers are signed; no message has so many octets.
+pub(crate) fn number(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,233 @@
+//! The SQLite store: all mailboxes in one database, each content once.
+//!
+//! Lives here: [`Sqlite`], which stores a lane's batch in one transaction; what is
+//! a database's own, from its making to its checkpoints, stands in the modules.
+//! May not: touch the disk but through SQLite and [`Files`]; change a database
+//! that is not exactly as this crate made it.
+//! Holds: an `Ok` means that the COMMIT has returned, with the log synced
+//! (`synchronous=FULL`); an `Err` means that nothing of the message is seen, then
+//! or later; a database that is not there is made by [`MailStore::open`] and
+//! [`MailStore::init`] alone; none of our own threads ever makes another one see
+//! a locked database.
+//!
+//! The schema is an interface for others, who may read and delete while postino
+//! runs: see postino-sqlite(5).
+
+mod ahead;
+mod batch;
+mod body;
+mod connections;
+mod database;
+mod fault;
+mod gate;
+mod id;
+mod place;
+mod schema;
+mod wal;
+
+use ahead::Shared;
+use batch::{Outcome, Tools};
+use connections::Connections;
+use database::Durability;
+use fault::{Doing, Fault};
+use id::Ids;
+use place::{Found, Place};
+use postino_files::Files;
+use postino_store::{
+    Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName, Message,
+    Prepared, Room,
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// Batches at the same time: a database has one writer.
+const AT_ONCE: usize = 1;
+
+/// Deliveries that share one COMMIT.
+const TOGETHER: usize = 256;
+
+/// How a SQLite store is set up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Whether only [`MailStore::init`] may make the database.
+    pub require_marker: bool,
+}
+
+/// A store that is one database.
+pub struct Sqlite {
+    connections: Arc<Connections>,
+    ids: Ids,
+    require_marker: bool,
+    /// [`MailStore::open`] has made the database.
+    was_made: AtomicBool,
+}
+
+impl Sqlite {
+    /// The store in the database at `path`. Touches nothing yet.
+    pub fn new(path: PathBuf, options: Options, files: Arc<dyn Files>) -> Self {
+        Self {
+            connections: Arc::new(Connections::new(Place::new(path, files))),
+            ids: Ids::default(),
+            require_marker: options.require_marker,
+            was_made: AtomicBool::new(false),
+        }
+    }
+
+    /// The directory that the database lies in.
+    pub fn directory(&self) -> &Path {
+        self.connections.place().directory()
+    }
+
+    fn path(&self) -> &Path {
+        self.connections.place().path()
+    }
+
+    fn error(&self, fault: &Fault) -> DeliveryError {
+        fault.error(self.path())
+    }
+
+    fn no_mailbox(&self) -> Fault {
+        let path = self.path().display();
+        Fault::Missing {
+            what: format!(
+                "{path} holds no mailbox; every recipient gets 451; only if it is new: postino init sqlite:{path} MAILBOX"
+            ),
+        }
+    }
+
+    /// Stores these in one transaction; a result in each one's place.
+    fn store(&self, deliveries: &[&Delivery]) -> Vec<Outcome> {
+        let no_mailbox = || self.no_mailbox();
+        let tools = Tools { ids: &self.ids, path: self.path(), no_mailbox: &no_mailbox };
+        let mut outcomes: Vec<Option<Outcome>> = deliveries.iter().map(|_| None).collect();
+        let stored = self
+            .connections
+            .write(|database| batch::store(database, deliveries, &mut outcomes, &tools));
+        outcomes
+            .into_iter()
+            .map(|outcome| match (outcome, &stored) {
+                (Some(Err(error)), _) => Err(error),
+                (_, Err(fault)) => Err(self.error(fault)),
+                (Some(Ok(id)), Ok(())) => Ok(id),
+                (None, Ok(())) => Err(DeliveryError::Unanswered),
+            })
+            .collect()
+    }
+
+    /// Makes the database where there is none; says whether it did.
+    fn make(&self) -> Result<bool, Fault> {
+        let place = self.connections.place();
+        match place.look()? {
+            Found::Nothing => place.make().map(|()| true),
+            Found::File { .. } => Ok(false),
+        }
+    }
+}
+
+impl MailStore for Sqlite {
+    fn deliver(&self, delivery: &Delivery) -> Result<DeliveryId, DeliveryError> {
+        self.store(&[delivery]).pop().unwrap_or(Err(DeliveryError::Unanswered))
+    }
+
+    fn lane(&self, _mailbox: &Mailbox) -> Lane {
+        Lane::of(self.path().to_string_lossy(), AT_ONCE, TOGETHER)
+    }
+
+    fn deliver_batch(&self, deliveries: &[Delivery]) {
+        let all: Vec<&Delivery> = deliveries.iter().collect();
+        for (delivery, outcome) in all.iter().zip(self.store(&all)) {
+            delivery.finish(outcome);
+        }
+    }
+
+    fn prepare(
+        &self,
+        message: &Message,
+        _mailboxes: &[&Mailbox],
+    ) -> Result<Prepared, DeliveryError> {
+        Shared::prepare(&self.connections, message.body()).map(Prepared::new)
+    }
+
+    fn admit(&self, mailbox: &Mailbox, _size: Option<u64>) -> Result<(), DeliveryError> {
+        let found = self.connections.read(|database| {
+            let connection = database.connection();
+            Ok(match mailbox.if_missing() {
+                IfMissing::Create => true,
+                IfMissing::Refuse => {
+                    batch::mailbox_row(connection, mailbox.name())?.is_some() || {
+                        if !batch::has_mailboxes(connection)? {
+                            return Err(self.no_mailbox());
+                        }
+                        false
+                    }
+                }
+            })
+        });
+        match found {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(DeliveryError::NoSuchMailbox),
+            Err(fault) => Err(self.error(&fault)),
+        }
+    }
+
+    fn room(&self) -> Result<Option<Room>, DeliveryError> {
+        let space = self.connections.place().space().map_err(|fault| self.error(&fault))?;
+        Ok(Some(Room {
+            octets: space.octets,
+            octets_free: space.octets_free,
+            files: space.inodes,
+            files_free: space.inodes_free,
+        }))
+    }
+
+    fn open(&self) -> Result<(), DeliveryError> {
+        let failed = |fault: Fault| self.error(&fault);
+        if !self.require_marker && self.make().map_err(failed)? {
+            self.was_made.store(true, Ordering::Relaxed);
+        }
+        self.connections.write(|_| Ok(())).map_err(failed)?;
+        match ahead::remove_unreferenced(&self.connections) {
+            // Others write just now; what was left does no harm until the next start.
+            Err(fault) if fault.is_locked() => Ok(()),
+            removed => removed.map_err(failed),
+        }
+    }
+
+    fn notice(&self) -> Option<String> {
+        let path = self.path().display();
+        self.was_made.load(Ordering::Relaxed).then(|| {
+            format!(
+                "{path} was absent or empty: it is a new database; if the store's disk is to be mounted there, mount it and restart"
+            )
+        })
+    }
+
+    fn wants_upkeep(&self) -> bool {
+        self.connections.wal().is_due()
+    }
+
+    fn upkeep(&self) {
+        wal::checkpoint(&self.connections);
+    }
+
+    fn init(&self, mailboxes: &[MailboxName]) -> Result<(), DeliveryError> {
+        self.make()
+            .and_then(|_| {
+                self.connections.write(|database| {
+                    let transaction = database.write(Durability::AtOnce)?;
+                    for name in mailboxes {
+                        if batch::mailbox_row(&transaction, name)?.is_none() {
+                            batch::make_mailbox(&transaction, name)?;
+                        }
+                    }
+                    transaction.commit().doing("commit to")
+                })
+            })
+            .map_err(|fault| self.error(&fault))
+    }
+}
