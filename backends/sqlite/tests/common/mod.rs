@@ -11,7 +11,7 @@ use postino_store::{
 };
 use rusqlite::{Connection, OpenFlags};
 use std::{
-    io::{self, Read},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex},
@@ -247,6 +247,18 @@ pub(crate) fn octets(seed: u64, count: usize) -> Vec<u8> {
             u8::try_from(state >> 56).unwrap()
         })
         .collect()
+}
+
+/// Whether Python is here. Where not, the test is to return, and says so; under
+/// `CI=true` it fails instead.
+pub(crate) fn has_python() -> bool {
+    let is_here = Command::new("python3").arg("-V").output().is_ok();
+    assert!(is_here || std::env::var_os("CI").is_none_or(|ci| ci != "true"), "no python3");
+    if !is_here {
+        // Not `eprintln!`, which the test runner keeps to itself.
+        let _ = writeln!(io::stderr(), "SKIPPED a test of postino-sqlite: python3 is missing");
+    }
+    is_here
 }
 
 /// Runs a script with Python's own SQLite on the database; gives what it prints.
