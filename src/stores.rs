@@ -48,6 +48,11 @@ pub enum StoreUrlError {
     },
     /// The path's template.
     Path(TemplateError),
+    /// The path of a store that is one file has a variable in it.
+    OneFile {
+        /// The store's scheme.
+        scheme: &'static str,
+    },
     /// The path does not tell several domains apart.
     DomainsMixed,
     /// The store has no such option.
@@ -82,10 +87,16 @@ impl fmt::Display for StoreUrlError {
                 write!(f, "unknown kind of store {scheme:?}; there is: {known}")
             }
             Self::Path(error) => write!(f, "the store's path: {error}"),
+            Self::OneFile { scheme } => {
+                write!(f, "a store of kind {scheme} is one file: its path takes no %")
+            }
             Self::DomainsMixed => f.write_str(
                 "the store's path has neither %u nor %d in it, but several domains are served: \
                  alice@ of each would share a mailbox",
             ),
+            Self::UnknownOption { scheme, option, known: [] } => {
+                write!(f, "a store of kind {scheme} has no option {option:?}; it has none")
+            }
             Self::UnknownOption { scheme, option, known } => write!(
                 f,
                 "a store of kind {scheme} has no option {option:?}; it has: {}",
@@ -123,6 +134,8 @@ impl Stores {
             ("maildir", maildir),
             #[cfg(feature = "mbox")]
             ("mbox", mbox),
+            #[cfg(feature = "sqlite")]
+            ("sqlite", sqlite),
         ])
     }
 
@@ -230,6 +243,23 @@ fn mbox(url: &Url<'_>, options: &Options) -> Result<Built, StoreUrlError> {
 #[cfg(any(feature = "maildir", feature = "mbox"))]
 const MODE: &str = "mode";
 
+#[cfg(feature = "sqlite")]
+fn sqlite(url: &Url<'_>, options: &Options) -> Result<Built, StoreUrlError> {
+    let scheme = "sqlite";
+    let [] = url.options(scheme, &[])?;
+    if url.path.is_empty() {
+        return Err(TemplateError::Empty.into());
+    }
+    if url.path.contains('%') {
+        return Err(StoreUrlError::OneFile { scheme });
+    }
+    let sqlite_options = postino_sqlite::Options { require_marker: options.require_marker };
+    let files = Arc::new(postino_files::Kernel::new());
+    let store = postino_sqlite::Sqlite::new(url.path.into(), sqlite_options, files);
+    let directory = Some(store.directory().to_owned());
+    Ok(Built { store: Arc::new(store), directory })
+}
+
 impl<'a> Url<'a> {
     /// The path, which is to tell domains apart where there are several.
     pub fn template(
@@ -309,11 +339,25 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn a_store_that_is_one_file_takes_its_path_as_it_is() {
+        assert_eq!(error("sqlite:/var/lib/postino/mail.db"), None);
+        for (url, expected) in [
+            ("sqlite:", "path is empty"),
+            ("sqlite:/v/%u.db", "is one file: its path takes no %"),
+            ("sqlite:/v/mail.db?mode=0660", "has no option \"mode\"; it has none"),
+        ] {
+            let text = error(url).map(|error| error.to_string()).unwrap_or_default();
+            assert!(text.contains(expected), "{url}: {text}");
+        }
+    }
+
     #[test]
     fn an_error_in_a_store_url_names_what_is_there_instead() {
         let table = [
-            ("/var/vmail", "there is: maildir, mbox"),
-            ("pop3:/var/vmail", "unknown kind of store \"pop3\"; there is: maildir, mbox"),
+            ("/var/vmail", "there is: maildir, mbox, sqlite"),
+            ("pop3:/var/vmail", "unknown kind of store \"pop3\"; there is: maildir, mbox, sqlite"),
             ("maildir:", "path is empty"),
             ("maildir:/v/%x", "\"%x\""),
             ("maildir:/v?mod=1", "no option \"mod\"; it has: mode"),

@@ -138,7 +138,7 @@ fn with_a_file_store_and_users_must_be_given() {
 fn a_store_url_is_checked_to_its_end() {
     for (url, expected) in [
         ("/var/mail", "is store \"/var/mail\" is not of the form SCHEME:PATH"),
-        ("mailbox:/x", "is unknown kind of store \"mailbox\"; there is: maildir, mbox"),
+        ("mailbox:/x", "is unknown kind of store \"mailbox\"; there is: maildir, mbox, sqlite"),
         ("maildir:", "is the store's path: the path is empty"),
         ("maildir:/x/%q", "is the store's path: unknown variable \"%q\""),
         ("maildir:/x?mode=9", "is the store's option mode cannot be \"9\""),

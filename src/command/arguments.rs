@@ -32,7 +32,7 @@ pub(super) enum Command {
 /// Make a store and mailboxes in it; what is there is left alone.
 #[derive(Debug, FromArgs)]
 pub(super) struct Init {
-    /// the store: maildir:PATH or mbox:PATH
+    /// the store: maildir:PATH, mbox:PATH or sqlite:FILE
     #[argh(positional)]
     pub(super) store: String,
     /// names of mailboxes: alice@example.org

@@ -181,7 +181,8 @@ settings! {
         domains, "domain", "every domain";
     }
     values {
-        /// where mail is stored: maildir:PATH or mbox:PATH, with %u, %n, %d in PATH
+        /// where mail is stored: maildir:PATH or mbox:PATH, with %u, %n, %d in PATH, or
+        /// sqlite:FILE
         store: Text, "store", "maildir:./mail without a config file";
         /// who may receive: any (mailboxes are made) or store (they must be there)
         users: Text, "users", "any with the default store";

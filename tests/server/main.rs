@@ -5,6 +5,9 @@
 #[path = "../clients/daemon.rs"]
 #[allow(dead_code, reason = "shared with tests/clients.rs, which needs more of it")]
 mod daemon;
+#[path = "../clients/program.rs"]
+#[allow(dead_code, reason = "shared with tests/clients.rs, which needs more of it")]
+mod program;
 
 mod bad_clients;
 mod budgets;
@@ -15,4 +18,6 @@ mod mbox;
 mod pipelining;
 mod single_instance;
 mod slow_stores;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod unix_sockets;
