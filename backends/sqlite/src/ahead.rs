@@ -13,6 +13,7 @@ use crate::{
     connections::Connections,
     database::{Database, Durability},
     fault::{Doing, Fault},
+    wal,
 };
 use postino_store::{Body, DeliveryError};
 use std::{
@@ -108,6 +109,8 @@ impl Ahead {
                 body::extend(connection, self.row, number, part)
             });
             match written {
+                // A large body fills the log by itself, and no batch ends meanwhile.
+                Ok(true) if self.connections.wal().is_due() => wal::checkpoint(&self.connections),
                 Ok(true) => {}
                 Ok(false) => return Ok(Written::Interrupted),
                 Err(fault) if fault.is_locked() => return Ok(Written::Interrupted),

@@ -15,7 +15,7 @@ use crate::{
     place::Place,
     wal::Wal,
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 /// All three. Only one of our own ever writes, so SQLite's lock is never between
 /// two of our threads.
@@ -86,12 +86,17 @@ impl Connections {
         })
     }
 
+    /// None where another thread does it just now.
     pub(crate) fn checkpoint<T>(
         &self,
         act: impl FnOnce(&mut Database) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        let mut slot = self.checkpointer.lock().unwrap_or_else(PoisonError::into_inner);
-        self.with(&mut slot, || Database::open(&self.place), act)
+    ) -> Option<Result<T, Fault>> {
+        let mut slot = match self.checkpointer.try_lock() {
+            Ok(slot) => slot,
+            Err(TryLockError::Poisoned(slot)) => slot.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(self.with(&mut slot, || Database::open(&self.place), act))
     }
 
     /// Uses a slot's connection, or one that is opened; puts it back where it can

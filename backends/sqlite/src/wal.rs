@@ -78,7 +78,8 @@ impl Wal {
     }
 }
 
-/// Copies the log into the database, as far as readers let it.
+/// Copies the log into the database, as far as readers let it; does nothing where
+/// another thread does it just now.
 pub(crate) fn checkpoint(connections: &Connections) {
     let done = connections.checkpoint(|database| {
         let passive = || {
@@ -88,14 +89,17 @@ pub(crate) fn checkpoint(connections: &Connections) {
                 .doing("checkpoint")
         };
         let (mut log, mut copied) = passive()?;
-        if log != copied && pages(log) >= PAGES_WHILE_WRITING {
+        // What was written meanwhile is in neither number.
+        let written = connections.wal().pages.load(Ordering::Relaxed);
+        if written != pages(copied) && written >= PAGES_WHILE_WRITING {
             (log, copied) = connections.while_nobody_writes(passive)?;
         }
         Ok((log, copied))
     });
     let wal = connections.wal();
     match done {
-        Ok((log, copied)) => {
+        None => {}
+        Some(Ok((log, copied))) => {
             // Where it begins anew it is soon smaller, and that is noted.
             wal.due.store(pages(log).saturating_add(PAGES), Ordering::Relaxed);
             let octets = u64::from(pages(log)) * PAGE_OCTETS;
@@ -103,7 +107,7 @@ pub(crate) fn checkpoint(connections: &Connections) {
                 wal.tell(connections.place().path(), octets);
             }
         }
-        Err(fault) => {
+        Some(Err(fault)) => {
             wal.due
                 .store(wal.pages.load(Ordering::Relaxed).saturating_add(PAGES), Ordering::Relaxed);
             // Another process checkpoints, or the next delivery meets it too.
