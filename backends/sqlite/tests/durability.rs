@@ -5,8 +5,8 @@
 mod common;
 
 use common::{
-    HEADER, Place, assert_whole, deliver_prepared, deliveries, foreign, mailbox, message, number,
-    octets, shared, spooled, store_at,
+    HEADER, Place, assert_whole, deliver_prepared, deliveries, foreign, has, mailbox, message,
+    number, octets, shared, spooled, store_at,
 };
 use postino_store::{Body, Delivery, DeliveryError, MailStore};
 use std::{
@@ -35,6 +35,7 @@ fn child() {
     let (Ok(mode), Some(path)) = (env::var(MODE), env::var_os(DATABASE)) else { return };
     match mode.as_str() {
         "deliver" => deliver_for_ever(path.into()),
+        "few" => deliver_a_few(path.into()),
         "limited" => deliver_to_the_limit(Path::new(&path)),
         other => panic!("{other}"),
     }
@@ -103,6 +104,92 @@ fn what_was_said_to_be_stored_survives_a_kill() {
         }
     }
     assert!(stored.len() > 20, "only {} messages", stored.len());
+}
+
+/// Delivers some messages, says of each what became of it, and dies.
+fn deliver_a_few(path: PathBuf) {
+    let store = store_at(path, false);
+    store.open().unwrap();
+    for number in 0..8 {
+        let body = spooled(body_of(number));
+        let line = match deliver_prepared(&store, mailbox("a@example.org"), body) {
+            Ok(id) => format!("\nstored {id} {number}\n"),
+            Err(error) => format!("\nfailed {number}: {error}\n"),
+        };
+        std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
+    }
+    std::process::abort();
+}
+
+/// What a few deliveries say under strace with these arguments, and its record.
+fn traced(place: &Place, arguments: &[&str]) -> (String, String) {
+    let record = place.directory().join("record");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-y", "-o"]).arg(&record).args(arguments);
+    strace.arg(env::current_exe().unwrap());
+    let output = child_of(strace, "few", &place.path()).output().unwrap();
+    let record = std::fs::read_to_string(record).unwrap();
+    (String::from_utf8(output.stdout).unwrap(), record)
+}
+
+#[test]
+fn the_log_is_synced_before_a_message_is_said_to_be_stored() {
+    if !has("strace") {
+        return;
+    }
+    let place = Place::new();
+    place.open();
+    let (said, record) = traced(&place, &["-e", "trace=write,pwrite64,fsync,fdatasync"]);
+    assert_eq!(said.matches("\nstored ").count(), 8, "{said}");
+    let (mut is_synced, mut stored) = (true, 0);
+    for line in record.lines() {
+        let call = line.split_once(' ').map_or("", |(_, call)| call.trim_start());
+        if call.starts_with("pwrite64(") && call.contains("mail.db-wal>") {
+            is_synced = false;
+        } else if call.starts_with('f') && call.contains("mail.db-wal>") && call.ends_with("= 0") {
+            is_synced = true;
+        } else if call.starts_with("write(1<") && call.contains("stored ") {
+            assert!(is_synced, "told before the sync:\n{record}");
+            stored += 1;
+        }
+    }
+    assert_eq!(stored, 8, "{record}");
+}
+
+#[test]
+fn what_a_failed_sync_made_a_failure_does_not_come_back() {
+    if !has("strace") {
+        return;
+    }
+    let mut failures = 0;
+    for which in 1..=9 {
+        let place = Place::new();
+        place.open();
+        let mut log = place.path().into_os_string();
+        log.push("-wal");
+        let inject = format!("inject=fsync,fdatasync:error=EIO:when={which}");
+        let (said, _) = traced(
+            &place,
+            &["-P", log.to_str().unwrap(), "-e", "trace=fsync,fdatasync", "-e", &inject],
+        );
+        let stored: Vec<_> = said
+            .lines()
+            .filter_map(|line| line.strip_prefix("stored ")?.split_once(' '))
+            .map(|(id, number)| (id.to_owned(), number.parse().unwrap()))
+            .collect();
+        let failed = said.matches("\nfailed ").count();
+        assert_eq!(stored.len() + failed, 8, "{said}");
+        failures += failed;
+        place.open();
+        assert_whole(&place.path());
+        let database = foreign(&place.path());
+        for (id, number) in &stored {
+            assert!(message(&database, id) == [HEADER, &body_of(*number)].concat(), "{id}");
+        }
+        let count = number(&database, "SELECT count(*) FROM messages");
+        assert_eq!(count, i64::try_from(stored.len()).unwrap(), "when={which}: {said}");
+    }
+    assert!(failures > 3, "only {failures} deliveries have failed");
 }
 
 /// A tmpfs of 6 MiB; unmounted when dropped.

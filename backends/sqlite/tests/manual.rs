@@ -103,7 +103,7 @@ fn every_example_works() {
 
 #[test]
 fn the_example_in_python_gives_the_message() {
-    if !common::has_python() {
+    if !common::has("python3") {
         return;
     }
     let place = Place::new();

@@ -5,8 +5,8 @@
 mod common;
 
 use common::{
-    HEADER, Place, assert_whole, deliver, deliver_prepared, foreign, has_python, mailbox, number,
-    octets, python, shared, spooled,
+    HEADER, Place, assert_whole, deliver, deliver_prepared, foreign, has, mailbox, number, octets,
+    python, shared, spooled,
 };
 use postino_store::{Body, DeliveryError, IfMissing, MailStore, Mailbox};
 use std::{
@@ -50,7 +50,7 @@ impl Holder {
 
 #[test]
 fn counters_and_bodies_are_right_after_others_delete() {
-    if !has_python() {
+    if !has("python3") {
         return;
     }
     let place = Place::new();
@@ -99,7 +99,7 @@ fn counters_and_bodies_are_right_after_others_delete() {
 
 #[test]
 fn a_foreign_writers_lock_is_told_at_once_and_nothing_is_lost() {
-    if !has_python() {
+    if !has("python3") {
         return;
     }
     let place = Place::new();
@@ -177,7 +177,7 @@ fn a_schema_that_others_change_is_refused_until_it_is_as_before() {
 
 #[test]
 fn others_may_vacuum_and_analyze() {
-    if !has_python() {
+    if !has("python3") {
         return;
     }
     let place = Place::new();
@@ -212,7 +212,7 @@ fn a_newer_version_that_comes_while_running_is_refused() {
 
 #[test]
 fn the_log_is_checkpointed_by_upkeep_and_begins_anew() {
-    if !has_python() {
+    if !has("python3") {
         return;
     }
     let place = Place::new();

@@ -249,14 +249,14 @@ pub(crate) fn octets(seed: u64, count: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Whether Python is here. Where not, the test is to return, and says so; under
+/// Whether a program is here. Where not, the test is to return, and says so; under
 /// `CI=true` it fails instead.
-pub(crate) fn has_python() -> bool {
-    let is_here = Command::new("python3").arg("-V").output().is_ok();
-    assert!(is_here || std::env::var_os("CI").is_none_or(|ci| ci != "true"), "no python3");
+pub(crate) fn has(program: &str) -> bool {
+    let is_here = Command::new(program).arg("-V").output().is_ok();
+    assert!(is_here || std::env::var_os("CI").is_none_or(|ci| ci != "true"), "no {program}");
     if !is_here {
         // Not `eprintln!`, which the test runner keeps to itself.
-        let _ = writeln!(io::stderr(), "SKIPPED a test of postino-sqlite: python3 is missing");
+        let _ = writeln!(io::stderr(), "SKIPPED a test of postino-sqlite: {program} is missing");
     }
     is_here
 }
