@@ -11,7 +11,7 @@
 use crate::{
     body::{self, Digest, Parts},
     connections::Connections,
-    database::{Database, Durability},
+    database::Database,
     fault::{Doing, Fault},
     wal,
 };
@@ -154,8 +154,8 @@ fn remove(connections: &Connections, row: i64) -> Result<(), Fault> {
     Ok(())
 }
 
-/// One transaction, which need not be durable before the delivery that refers to
-/// what it writes. Waits for another process's lock, but not with the writer held.
+/// One transaction. Waits for another process's lock, but not with the writer held.
+/// It is synced as any other: a log is worth no more than its oldest frames.
 fn alone<T>(
     connections: &Connections,
     act: impl Fn(&rusqlite::Connection) -> Result<T, Fault>,
@@ -163,7 +163,7 @@ fn alone<T>(
     let began = Instant::now();
     loop {
         let done = connections.write(|database: &mut Database| {
-            let transaction = database.write(Durability::WithTheNext)?;
+            let transaction = database.write()?;
             let done = act(&transaction)?;
             transaction.commit().doing("commit to").map(|()| done)
         });

@@ -10,7 +10,7 @@
 use crate::{
     ahead::{Ahead, Shared},
     body::{self, Stop, number},
-    database::{Database, Durability},
+    database::Database,
     fault::{Doing, Fault},
     id::Ids,
 };
@@ -38,7 +38,7 @@ pub(crate) fn store(
     outcomes: &mut [Option<Outcome>],
     tools: &Tools<'_>,
 ) -> Result<(), Fault> {
-    let transaction = database.write(Durability::AtOnce)?;
+    let transaction = database.write()?;
     let mut ahead = Vec::new();
     for (delivery, outcome) in deliveries.iter().zip(&mut *outcomes) {
         *outcome = Some(match within_savepoint(&transaction, delivery, tools) {
@@ -67,7 +67,7 @@ pub(crate) fn store(
 /// stand in the log, whole: a crash now would bring them back. Another commit takes
 /// their place. Where that fails too there is nothing left to try.
 fn overwrite(database: &mut Database) {
-    let Ok(transaction) = database.write(Durability::AtOnce) else { return };
+    let Ok(transaction) = database.write() else { return };
     if transaction.pragma_update(None, "user_version", crate::schema::VERSION).is_ok() {
         let _ = transaction.commit();
     }
@@ -157,6 +157,27 @@ fn insert<'a>(
     Ok((DeliveryId::new(id), ahead))
 }
 
+/// What there is where a mailbox was looked for.
+pub(crate) enum Found {
+    Mailbox,
+    /// Only others: it is unknown.
+    Others,
+    /// None at all: it is the store that is not there, and nobody in it unknown.
+    None,
+}
+
+/// Looks for a mailbox that may not be made.
+pub(crate) fn look_for(connection: &Connection, name: &MailboxName) -> Result<Found, Fault> {
+    if mailbox_row(connection, name)?.is_some() {
+        return Ok(Found::Mailbox);
+    }
+    let has_any = connection
+        .prepare_cached("SELECT 1 FROM mailboxes LIMIT 1")
+        .and_then(|mut statement| statement.exists([]))
+        .doing("look for mailboxes in")?;
+    Ok(if has_any { Found::Others } else { Found::None })
+}
+
 /// A mailbox's row; none where there is no such mailbox.
 pub(crate) fn mailbox_row(
     connection: &Connection,
@@ -176,15 +197,6 @@ pub(crate) fn make_mailbox(connection: &Connection, name: &MailboxName) -> Resul
         .doing("make a mailbox in")
 }
 
-/// Whether there is any mailbox: where there is none it is the store that is not
-/// there, and nobody in it unknown.
-pub(crate) fn has_mailboxes(connection: &Connection) -> Result<bool, Fault> {
-    connection
-        .prepare_cached("SELECT 1 FROM mailboxes LIMIT 1")
-        .and_then(|mut statement| statement.exists([]))
-        .doing("look for mailboxes in")
-}
-
 fn missing_mailbox(
     connection: &Connection,
     mailbox: &Mailbox,
@@ -192,8 +204,10 @@ fn missing_mailbox(
 ) -> Result<i64, Stop> {
     match mailbox.if_missing() {
         IfMissing::Create => Ok(make_mailbox(connection, mailbox.name())?),
-        IfMissing::Refuse if has_mailboxes(connection)? => Err(DeliveryError::NoSuchMailbox.into()),
-        IfMissing::Refuse => Err((tools.no_mailbox)().error(tools.path).into()),
+        IfMissing::Refuse => Err(match look_for(connection, mailbox.name())? {
+            Found::None => (tools.no_mailbox)().error(tools.path).into(),
+            Found::Others | Found::Mailbox => DeliveryError::NoSuchMailbox.into(),
+        }),
     }
 }
 

@@ -123,8 +123,10 @@ impl Connections {
             },
         };
         let result = act(&mut database);
-        if !result.as_ref().is_err_and(Fault::breaks_connection) {
-            *slot = Some(database);
+        match &result {
+            Err(Fault::Refused { .. } | Fault::Missing { .. }) => database.abandon(),
+            Err(fault) if fault.breaks_connection() => drop(database),
+            _ => *slot = Some(database),
         }
         result
     }

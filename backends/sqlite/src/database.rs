@@ -41,17 +41,9 @@ const DEFENCES: &[(DbConfig, bool)] = &[
     (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
     (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
     (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true),
+    // Until it is known to be ours.
+    (DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true),
 ];
-
-/// When a commit is on stable storage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Durability {
-    /// When it returns.
-    AtOnce,
-    /// When the next one that is durable at once has returned: it syncs the same
-    /// file.
-    WithTheNext,
-}
 
 /// A connection, and the file that it was opened on.
 pub(crate) struct Database {
@@ -60,7 +52,6 @@ pub(crate) struct Database {
     identity: Identity,
     /// The state in which the schema was found to be ours.
     schema_state: i64,
-    durability: Durability,
 }
 
 impl Database {
@@ -83,8 +74,7 @@ impl Database {
                  PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0",
             )
             .doing("set up")?;
-        let durability = Durability::AtOnce;
-        let mut database = Self { connection, path, identity, schema_state: -1, durability };
+        let mut database = Self { connection, path, identity, schema_state: -1 };
         let reading = database.connection.unchecked_transaction().doing("read")?;
         let state = check(&reading, database.schema_state)?;
         reading.commit().doing("read")?;
@@ -94,6 +84,10 @@ impl Database {
             return Err(place.missing());
         }
         database.use_wal()?;
+        database
+            .connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+            .doing("set up")?;
         Ok(database)
     }
 
@@ -124,8 +118,9 @@ impl Database {
         Ok(place.identity(&self.path)? == Some(self.identity))
     }
 
-    /// Closes a connection whose file is no longer at its place. What is beside the
-    /// place now may be another database's, so nothing is checkpointed or removed.
+    /// Closes a connection whose file is no longer at its place, or no longer ours:
+    /// what is beside the place may be another database's, so nothing is checkpointed
+    /// or removed.
     pub(crate) fn abandon(self) {
         let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
@@ -136,21 +131,12 @@ impl Database {
         Ok(())
     }
 
-    /// Begins to write. What is written is gone where the result is dropped.
-    pub(crate) fn write(&mut self, durability: Durability) -> Result<Transaction<'_>, Fault> {
-        let doing = "begin to write to";
-        if self.durability != durability {
-            let level = match durability {
-                Durability::AtOnce => "PRAGMA synchronous = FULL",
-                Durability::WithTheNext => "PRAGMA synchronous = NORMAL",
-            };
-            // Never a kept statement: it takes effect when it is prepared.
-            self.connection.execute_batch(level).doing(doing)?;
-            self.durability = durability;
-        }
+    /// Begins to write. What is written is gone where the result is dropped, and on
+    /// stable storage where its commit returns.
+    pub(crate) fn write(&mut self) -> Result<Transaction<'_>, Fault> {
         let transaction =
             Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
-                .doing(doing)?;
+                .doing("begin to write to")?;
         self.schema_state = check(&transaction, self.schema_state)?;
         Ok(transaction)
     }

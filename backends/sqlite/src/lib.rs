@@ -26,12 +26,11 @@ mod schema;
 mod wal;
 
 use ahead::Shared;
-use batch::{Outcome, Tools};
+use batch::{Found, Outcome, Tools};
 use connections::Connections;
-use database::Durability;
 use fault::{Doing, Fault};
 use id::Ids;
-use place::{Found, Place};
+use place::Place;
 use postino_files::Files;
 use postino_store::{
     Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName, Message,
@@ -123,8 +122,8 @@ impl Sqlite {
     fn make(&self) -> Result<bool, Fault> {
         let place = self.connections.place();
         match place.look()? {
-            Found::Nothing => place.make().map(|()| true),
-            Found::File { .. } => Ok(false),
+            place::Found::Nothing => place.make().map(|()| true),
+            place::Found::File { .. } => Ok(false),
         }
     }
 }
@@ -154,23 +153,14 @@ impl MailStore for Sqlite {
     }
 
     fn admit(&self, mailbox: &Mailbox, _size: Option<u64>) -> Result<(), DeliveryError> {
-        let found = self.connections.read(|database| {
-            let connection = database.connection();
-            Ok(match mailbox.if_missing() {
-                IfMissing::Create => true,
-                IfMissing::Refuse => {
-                    batch::mailbox_row(connection, mailbox.name())?.is_some() || {
-                        if !batch::has_mailboxes(connection)? {
-                            return Err(self.no_mailbox());
-                        }
-                        false
-                    }
-                }
-            })
+        let found = self.connections.read(|database| match mailbox.if_missing() {
+            IfMissing::Create => Ok(Found::Mailbox),
+            IfMissing::Refuse => batch::look_for(database.connection(), mailbox.name()),
         });
         match found {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(DeliveryError::NoSuchMailbox),
+            Ok(Found::Mailbox) => Ok(()),
+            Ok(Found::Others) => Err(DeliveryError::NoSuchMailbox),
+            Ok(Found::None) => Err(self.error(&self.no_mailbox())),
             Err(fault) => Err(self.error(&fault)),
         }
     }
@@ -219,7 +209,7 @@ impl MailStore for Sqlite {
         self.make()
             .and_then(|_| {
                 self.connections.write(|database| {
-                    let transaction = database.write(Durability::AtOnce)?;
+                    let transaction = database.write()?;
                     for name in mailboxes {
                         if batch::mailbox_row(&transaction, name)?.is_none() {
                             batch::make_mailbox(&transaction, name)?;
