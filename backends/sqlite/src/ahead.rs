@@ -78,19 +78,18 @@ impl Ahead {
         body: &Body,
         digest: &Digest,
     ) -> Result<Option<Self>, DeliveryError> {
-        let path = connections.place().path();
-        let failed = |fault: Fault| fault.error(path);
-        let stored = connections
+        let begun = connections
             .read(|database| body::find(database.connection(), digest))
-            .map_err(failed)?;
-        if stored.is_some() {
-            return Ok(None);
-        }
-        let begun = alone(connections, |connection| body::begin(connection, body));
+            .and_then(|stored| match stored {
+                Some(_) => Ok(None),
+                None => alone(connections, |connection| body::begin(connection, body)).map(Some),
+            });
         let row = match begun {
-            Ok(row) => row,
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok(None),
+            // The delivery is tried for longer.
             Err(fault) if fault.is_locked() => return Ok(None),
-            Err(fault) => return Err(failed(fault)),
+            Err(fault) => return Err(fault.error(connections.place().path())),
         };
         // From here on a failure removes what was written.
         let ahead =
