@@ -13,6 +13,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, Command, Stdio},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -257,4 +258,52 @@ fn the_log_is_checkpointed_by_upkeep_and_begins_anew() {
     assert!((1..=4).contains(&upkeeps), "{upkeeps} upkeeps");
     holder.end();
     assert_whole(&place.path());
+}
+
+/// What the store logs.
+struct Lines(Mutex<Vec<String>>);
+
+static LINES: Lines = Lines(Mutex::new(Vec::new()));
+
+impl log::Log for Lines {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        self.0.lock().unwrap().push(record.args().to_string());
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn a_long_reader_that_makes_the_log_grow_is_told_of() {
+    if !has("python3") {
+        return;
+    }
+    log::set_logger(&LINES).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let place = Place::new();
+    let store = place.open();
+    let told = || {
+        let lines = LINES.0.lock().unwrap();
+        let of = format!("write-ahead log of {} has ", place.path().display());
+        lines.iter().filter(|line| line.starts_with(&of)).count()
+    };
+    let mut body = octets(1, 8 << 20);
+    let mut deliver = |n: u8| {
+        body[0] = n;
+        deliver_prepared(&store, mailbox("alice@example.org"), spooled(body.clone())).unwrap();
+        store.upkeep();
+    };
+    (0..9).for_each(&mut deliver);
+    assert_eq!(told(), 0, "nobody reads");
+    let holder = Holder::new(
+        &place.path(),
+        "db.execute('BEGIN'); db.execute('SELECT count(*) FROM messages').fetchone()",
+    );
+    (10..20).for_each(&mut deliver);
+    assert_eq!(told(), 1, "{:?}", LINES.0.lock().unwrap());
+    holder.end();
 }
