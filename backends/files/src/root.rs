@@ -309,7 +309,7 @@ impl Root {
 
 /// The directory at `path`, made with those above it where they are missing;
 /// each that was made is synced, and the one above it too.
-fn open_or_make(files: &dyn Files, path: &Path, mode: u32) -> io::Result<Dir> {
+pub fn open_or_make(files: &dyn Files, path: &Path, mode: u32) -> io::Result<Dir> {
     match files.open_root(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         opened => return opened,

@@ -11,7 +11,7 @@ use crate::{
     fault::{Doing, Fault},
     schema,
 };
-use postino_files::{Dir, Files, Identity, Kind, Space};
+use postino_files::{Dir, Files, Identity, Kind, Space, root::open_or_make};
 use rusqlite::{Connection, OpenFlags};
 use std::{
     fs, io,
@@ -115,7 +115,8 @@ impl Place {
         let (name, mut draft) = (Path::new(name), name.to_owned());
         draft.push(DRAFT_SUFFIX);
         let draft = Path::new(&draft);
-        let directory = open_or_make(&*self.files, self.directory()).map_err(|e| failed(&e))?;
+        let directory =
+            open_or_make(&*self.files, self.directory(), DIRECTORY_MODE).map_err(|e| failed(&e))?;
         // What a crash left of an earlier try.
         self.remove(&directory, draft)?;
         drop(self.files.create(&directory, draft, FILE_MODE).map_err(|e| failed(&e))?);
@@ -157,27 +158,4 @@ fn fill(path: &Path) -> Result<(), Fault> {
         .and_then(|()| connection.execute_batch("COMMIT"))
         .doing(doing)?;
     connection.close().map_err(|(_, error)| Fault::sqlite(doing, &error))
-}
-
-/// The directory at `path`, made with those above it where they are missing;
-/// each that was made is synced, and the one above it too.
-fn open_or_make(files: &dyn Files, path: &Path) -> io::Result<Dir> {
-    match files.open_root(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        opened => return opened,
-    }
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::ErrorKind::NotFound.into());
-    };
-    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-    let parent = open_or_make(files, parent)?;
-    let name = Path::new(name);
-    match files.make_dir(&parent, name, DIRECTORY_MODE) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    let directory = files.open_dir(&parent, name)?;
-    files.sync_dir(&directory)?;
-    files.sync_dir(&parent)?;
-    Ok(directory)
 }
