@@ -3,7 +3,7 @@
 //! Lives here: the limit raised, and what each use of descriptors gets of it.
 //! May not: open or close any.
 
-use crate::{delivery::Limits, server::Settings, sys::limits};
+use crate::{delivery::Limits, protocol::PART_OCTETS, server::Settings, sys::limits};
 
 /// The loop's, the log's and the signals' own, and the one that is kept to
 /// refuse clients with.
@@ -39,7 +39,9 @@ pub(super) fn fit(server: &mut Settings, limits: &mut Limits, listeners: usize) 
             );
         }
     }
-    if shares.spool_files < shares.connections {
+    // More than fill max-spool with a part each there cannot be.
+    let of_use = shares.connections.min(limits.spool_octets / PART_OCTETS as u64);
+    if shares.spool_files < of_use {
         log::warn!(
             "at most {} messages over 256 KiB can be under way at the same time: {descriptors} \
              descriptors are allowed (ulimit -Hn, LimitNOFILE)",
