@@ -7,7 +7,7 @@
 use crate::{
     client::Client,
     daemon::{Daemon, postino, until},
-    honest::{Honest, RECIPIENT, Sessions, WAIT_MAX, deliver, session},
+    honest::{Honest, RECIPIENT, Sessions, WAIT_MAX, deliver, ms, percentile, session},
     usage::{Process, folder, mib, say},
 };
 use std::{
@@ -246,12 +246,4 @@ fn open_files(process: Process) -> String {
     let entries = fs::read_dir(format!("/proc/{}/fd", process.0)).unwrap();
     let targets = entries.filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
     format!("{:?}", targets.collect::<Vec<_>>())
-}
-
-fn percentile(sorted: &[Duration], percent: usize) -> Duration {
-    sorted.get(sorted.len() * percent / 100).copied().unwrap_or_default()
-}
-
-fn ms(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
 }

@@ -126,6 +126,15 @@ impl Shared {
     }
 }
 
+/// Of durations in their order.
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    sorted.get(sorted.len() * percent / 100).copied().unwrap_or_default()
+}
+
+pub(crate) fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
 fn assert_stored(reply: &str) {
     assert!(reply.starts_with("250 2.0.0 "), "the honest client got {reply:?}");
 }
