@@ -20,4 +20,5 @@ mod single_instance;
 mod slow_stores;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod store_locks;
 mod unix_sockets;
