@@ -1,4 +1,4 @@
-//! The stores under load: the program as it is built, many
+//! The stores under load, and killed under it: the program as it is built, many
 //! connections, and Python's readers of what is left.
 //!
 //! Each measurement prints a line on standard error, past the runner's capture.
@@ -24,5 +24,7 @@ mod size;
 #[cfg(feature = "sqlite")]
 #[path = "stores_load/commits.rs"]
 mod commits;
+#[path = "stores_load/kill.rs"]
+mod kill;
 #[path = "stores_load/mbox.rs"]
 mod mbox;

@@ -98,6 +98,7 @@ for stored in {'mbox': of_mbox, 'maildir': of_maildir, 'sqlite': of_sqlite}[kind
 /// Which store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
+    Maildir,
     Mbox,
     #[cfg(feature = "sqlite")]
     Sqlite,
@@ -106,6 +107,7 @@ pub(crate) enum Kind {
 impl Kind {
     fn name(self) -> &'static str {
         match self {
+            Self::Maildir => "maildir",
             Self::Mbox => "mbox",
             #[cfg(feature = "sqlite")]
             Self::Sqlite => "sqlite",
@@ -117,7 +119,7 @@ impl Kind {
     pub(crate) fn url(self, path: &Path) -> String {
         let name = self.name();
         match self {
-            Self::Mbox => format!("{name}:{}/%n", path.display()),
+            Self::Maildir | Self::Mbox => format!("{name}:{}/%n", path.display()),
             #[cfg(feature = "sqlite")]
             Self::Sqlite => format!("{name}:{}", path.display()),
         }
