@@ -3,7 +3,8 @@
 //! Lives here: making it, telling a live one from a stale one, and what it says.
 //! May not: wait; touch the mailbox.
 //! Holds: only a file that is still the one that was made here is removed at the
-//! end; a stale one is broken only while it is still the one that was judged.
+//! end; a stale one is broken only while it is still the one that was judged; where
+//! the file system can do it, it says whose it is from its first moment on.
 //!
 //! # What it says
 //!
@@ -100,12 +101,8 @@ impl<'a> Dotlock<'a> {
         let name = name_for(mailbox);
         let mut torn = None;
         for _ in 0..TRIES {
-            match files.create(dir, &name, MODE) {
-                Ok(file) => {
-                    let mut made = Self { files, dir, name, file, identity: None, keep: false };
-                    made.introduce(home, torn)?;
-                    return Ok((made, torn));
-                }
+            match Self::make(files, dir, &name, home, torn)? {
+                Ok(made) => return Ok((made, torn)),
                 Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
                     let broken = break_if_stale(files, dir, &name, home)?;
                     torn = broken.or(torn);
@@ -118,18 +115,55 @@ impl<'a> Dotlock<'a> {
         Err(DeliveryError::Locked { holder: None }.into())
     }
 
+    /// Makes the lock file with what it says; the inner error is that of giving it
+    /// its name. It gets that last, so that a kill leaves none that does not say
+    /// whose it is; but first where the file system cannot do it otherwise.
+    fn make(
+        files: &'a dyn Files,
+        dir: &'a Dir,
+        name: &Path,
+        home: &Home,
+        torn: Option<Lengths>,
+    ) -> Result<io::Result<Self>, DeliveryError> {
+        let made = |file, keep| Self { files, dir, name: name.into(), file, identity: None, keep };
+        let file = match files.create_unnamed(dir, MODE) {
+            Ok(file) => file,
+            Err(cause) => return Ok(Err(cause)),
+        };
+        let mut whole = made(file, true);
+        whole.introduce(home, torn)?;
+        match files.link_unnamed(&whole.file, dir, name) {
+            Ok(()) => {
+                whole.keep = false;
+                return Ok(Ok(whole));
+            }
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => return Ok(Err(cause)),
+            Err(_) => drop(whole),
+        }
+        let mut named = match files.create(dir, name, MODE) {
+            Ok(file) => made(file, false),
+            Err(cause) => return Ok(Err(cause)),
+        };
+        named.introduce(home, torn)?;
+        Ok(Ok(named))
+    }
+
     /// Says who holds it; what the one before said stays true until the mailbox
     /// has been seen to.
     fn introduce(&mut self, home: &Home, torn: Option<Lengths>) -> Result<(), DeliveryError> {
         let status = self
             .files
             .stat_file(&self.file)
-            .map_err(|cause| DeliveryError::io("look at the lock file", self.file.path(), cause))?;
+            .map_err(|cause| DeliveryError::io("look at the lock file", self.path(), cause))?;
         self.identity = Some(status.identity);
         let Home { host, boot, namespace } = home;
         let pid = std::process::id();
         self.write(&format!("{pid}\nhost={host}\nboot={boot}\npids={namespace}\n"))?;
         torn.map_or(Ok(()), |lengths| self.announce(lengths))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path_to(&self.name)
     }
 
     /// Says what is about to be appended to the mailbox.
@@ -140,7 +174,7 @@ impl<'a> Dotlock<'a> {
     fn write(&self, text: &str) -> Result<(), DeliveryError> {
         self.files
             .write_all(&self.file, text.as_bytes())
-            .map_err(|cause| DeliveryError::io("write the lock file", self.file.path(), cause))
+            .map_err(|cause| DeliveryError::io("write the lock file", self.path(), cause))
     }
 
     /// Leaves it for the next delivery: the mailbox is torn.
@@ -172,7 +206,7 @@ impl Drop for Dotlock<'_> {
         match self.remove().or_else(|_| self.remove()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => log::warn!(
                 "cannot remove the lock file {}: {error}; it counts for {} min",
-                self.file.path().display(),
+                self.path().display(),
                 STALE_SECONDS / 60,
             ),
             _ => {}

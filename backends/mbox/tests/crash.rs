@@ -152,11 +152,12 @@ fn a_mailbox_that_cannot_be_cut_back_is_mended_by_the_next_delivery() {
 }
 
 const CHILD: &str = "POSTINO_MBOX_TEST_ROOT";
+const LAST: &str = "POSTINO_MBOX_LAST_CALL";
 
 /// Not a test of its own: the program that is killed.
 #[test]
 fn child_that_is_killed_in_a_write() {
-    let Some(above) = env::var_os(CHILD) else { return };
+    let (Some(above), None) = (env::var_os(CHILD), env::var_os(LAST)) else { return };
     let above = std::path::PathBuf::from(above);
     let writes = std::sync::atomic::AtomicUsize::new(0);
     let files = Recording::observed(Arc::new(Kernel::new()), &above, move |line| {
@@ -207,6 +208,49 @@ fn a_kill_in_the_middle_of_a_write_leaves_nothing_torn() {
         deliver_to(&store, "alice").unwrap();
         let wanted = STORED.repeat(2 * round);
         assert!(fs::read_to_string(place.alice()).unwrap() == wanted, "round {round}");
+    }
+}
+
+/// Not a test of its own: the program that ends before its Nth call.
+#[test]
+fn child_that_ends_before_a_call() {
+    let (Some(above), Ok(last)) = (env::var_os(CHILD), env::var(LAST)) else { return };
+    let above = std::path::PathBuf::from(above);
+    let last: usize = last.parse().unwrap();
+    let calls = std::sync::atomic::AtomicUsize::new(0);
+    let files = Recording::observed(Arc::new(Kernel::new()), &above, move |_| {
+        if calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == last {
+            std::process::exit(0); // nothing is dropped
+        }
+    });
+    let template = postino_store::PathTemplate::parse(&above.join("root").display().to_string());
+    let store = postino_mbox::Mbox::new(template.unwrap(), Options::default(), Arc::new(files));
+    store.open().unwrap();
+    deliver_to(&store, "alice").unwrap();
+    println!("\nto the end");
+}
+
+#[test]
+fn whichever_call_a_kill_comes_before_the_next_delivery_finds_no_lock() {
+    for last in 0.. {
+        assert!(last < 1000, "it never comes to its end");
+        let place = Place::new();
+        let store = place.open();
+        deliver_to(&store, "alice").unwrap();
+        let output = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "child_that_ends_before_a_call", "--nocapture"])
+            .env(CHILD, place.above())
+            .env(LAST, last.to_string())
+            .output()
+            .unwrap();
+        let next = deliver_to(&store, "alice");
+        assert!(next.is_ok(), "{next:?} after an end before call {last}");
+        let text = fs::read_to_string(place.alice()).unwrap();
+        assert!([2, 3].iter().any(|count| text == STORED.repeat(*count)), "{last}: {text}");
+        if String::from_utf8_lossy(&output.stdout).contains("\nto the end") {
+            assert!(last > 10, "only {last} calls");
+            break;
+        }
     }
 }
 

@@ -114,11 +114,13 @@ fn only_the_chosen_locks_count_in_their_order() {
         let taken: Vec<_> = files
             .take()
             .into_iter()
-            .filter(|line| line == "create alice.lock" || line.starts_with("try_lock"))
+            .filter(|line| line == "link_unnamed alice.lock" || line.starts_with("try_lock"))
             .collect();
         let wanted: Vec<_> = locks
             .split(',')
-            .map(|lock| if lock == "dotlock" { "create alice.lock" } else { "try_lock alice" })
+            .map(
+                |lock| if lock == "dotlock" { "link_unnamed alice.lock" } else { "try_lock alice" },
+            )
             .collect();
         assert_eq!(taken, wanted, "{locks}");
     }
@@ -213,16 +215,33 @@ fn where_no_lock_file_can_be_made_the_kernel_s_lock_does() {
             store
         };
         let store = open("fcntl,dotlock");
-        files.arm_only(Call::Create, 1, fault);
+        files.arm_only(Call::CreateUnnamed, 1, fault);
         deliver_to(&store, "alice").unwrap();
         assert!(files.disarm());
         assert_eq!(messages(&place.alice()).len(), 2);
 
         let store = open("dotlock");
-        files.arm_only(Call::Create, 1, fault);
+        files.arm_only(Call::CreateUnnamed, 1, fault);
         let refused = deliver_to(&store, "alice");
         assert!(matches!(refused, Err(DeliveryError::Misconfigured(_))), "{refused:?}");
     }
+}
+
+#[test]
+fn where_no_file_without_a_name_can_be_linked_the_lock_file_is_made_by_its_name() {
+    let place = Place::new();
+    let recording = Arc::new(Recording::new(Arc::new(Kernel::new()), place.root()));
+    let files = Arc::new(Failing::new(recording.clone()));
+    let store = place.store_with("", files.clone(), Options::default());
+    store.open().unwrap();
+    files.arm_only(Call::LinkUnnamed, 1, Fault::NotPermitted);
+    deliver_to(&store, "alice").unwrap();
+    assert!(files.disarm());
+    let lines = recording.take();
+    for line in ["create alice.lock", "write alice.lock", "unlink alice.lock"] {
+        assert!(lines.iter().any(|found| found == line), "no {line:?} in {lines:?}");
+    }
+    assert!(!place.dotlock().exists());
 }
 
 #[test]
