@@ -8,7 +8,7 @@
 //! it ended before; no sync is tried twice on what it failed for.
 
 use crate::{
-    dotlock::Lengths,
+    dotlock::{Lengths, Start},
     lock::Locks,
     render::{self, Broken, Format, Sink},
     tail::Tail,
@@ -37,7 +37,7 @@ pub(crate) struct Appender<'a> {
 /// Cuts the file back when dropped, unless all went well.
 pub(crate) struct Appended<'a> {
     appender: &'a Appender<'a>,
-    announced: u64,
+    announced: Lengths,
     touched: bool,
     stays: bool,
 }
@@ -59,6 +59,7 @@ impl<'a> Appender<'a> {
         give: &mut dyn FnMut(usize, Result<DeliveryId, DeliveryError>),
     ) -> Result<(Appended<'a>, Vec<(usize, DeliveryId)>), DeliveryError> {
         let Tail { length: old, missing } = self.tail;
+        let mut starts = Vec::with_capacity(deliveries.len());
         let mut sizes = Vec::with_capacity(deliveries.len());
         let mut new = old + missing.len() as u64;
         for (at, delivery) in deliveries.iter().enumerate() {
@@ -70,18 +71,20 @@ impl<'a> Appender<'a> {
             // What is appended can be seen at once.
             match measured.and_then(|size| delivery.begin_commit().map(|()| size)) {
                 Ok(size) => {
+                    let line = render::fingerprint(&render::from_line(delivery.message()));
+                    starts.push(Start { at: new, line });
                     new += size;
                     sizes.push((at, size));
                 }
                 Err(error) => give(at, Err(error)),
             }
         }
-        let mut appended =
-            Appended { appender: self, announced: new, touched: false, stays: false };
+        let announced = Lengths { old, starts, new };
+        let mut appended = Appended { appender: self, announced, touched: false, stays: false };
         if sizes.is_empty() {
             return Ok((appended, Vec::new()));
         }
-        self.locks.announce(Lengths { old, new })?;
+        self.locks.announce(&appended.announced)?;
         appended.touched = true;
         let mut output = Output::new(self.files, self.file, old);
         output.mark(missing)?;
@@ -104,8 +107,8 @@ impl<'a> Appender<'a> {
                 Err(Broken::Mailbox(error)) => return Err(error),
             };
             output.cut(start)?;
-            appended.announced -= size;
-            self.locks.announce(Lengths { old, new: appended.announced })?;
+            appended.announced.leave_out(ids.len(), size);
+            self.locks.announce(&appended.announced)?;
             give(at, Err(fault));
         }
         if ids.is_empty() {
@@ -130,7 +133,8 @@ impl Drop for Appended<'_> {
         let cut = files.truncate(file, old).or_else(|_| files.truncate(file, old));
         if let Err(error) = cut {
             // Whole or not, nobody was told that it is stored.
-            locks.set_torn(Some(Lengths { old, new: self.announced + 1 }));
+            let Lengths { starts, new, .. } = self.announced.clone();
+            locks.set_torn(Some(Lengths { old, starts, new: new + 1 }));
             log::error!(
                 "cannot cut {} back to {old} octets, it has a torn message at its end: {error}",
                 file.path().display(),

@@ -13,7 +13,9 @@
 //! host=mx.example.org                          where that is a pid
 //! boot=0b0f0a4e-…                              /proc/sys/kernel/random/boot_id
 //! pids=pid:[4026531836]                        the namespace of pids
-//! append=8192-12288                            the mailbox's length before and after
+//! append=8192-8193:9a0c1b2e-12288              the mailbox's length before and after, between
+//!                                              them where messages begin, and the first
+//!                                              octets of the SHA-256 of their From_ lines
 //! torn                                         left behind on purpose, see below
 //! ```
 //!
@@ -30,7 +32,7 @@ use postino_files::{
 use postino_store::{DeliveryError, Failure, Timestamp};
 use std::{
     ffi::OsString,
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -43,17 +45,65 @@ const MODE: u32 = 0o644;
 /// Older than this it is stale, whoever made it: nobody holds one for so long.
 const STALE_SECONDS: i64 = 5 * 60;
 
-/// More is not read of one.
-const OCTETS_MAX: usize = 4096;
+/// More is not read of one: a batch that gets shorter message by message says so
+/// each time.
+const OCTETS_MAX: usize = 128 * 1024;
 
 /// Tries to make it where others' come and go.
 const TRIES: usize = 3;
 
 /// A mailbox's length before and after a delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lengths {
     pub(crate) old: u64,
+    /// Between them, in their order.
+    pub(crate) starts: Vec<Start>,
     pub(crate) new: u64,
+}
+
+/// Where a message begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) at: u64,
+    /// What [`crate::render::fingerprint`] makes of its From_ line.
+    pub(crate) line: u32,
+}
+
+impl Lengths {
+    /// Without the message at this place among the others, which was so long.
+    pub(crate) fn leave_out(&mut self, nth: usize, octets: u64) {
+        if nth < self.starts.len() {
+            self.starts.remove(nth);
+        }
+        for start in self.starts.iter_mut().skip(nth) {
+            start.at -= octets;
+        }
+        self.new -= octets;
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (old, rest) = text.split_once('-')?;
+        let (starts, new) = rest.rsplit_once('-').unwrap_or(("", rest));
+        let starts = starts.split('-').filter(|start| !start.is_empty()).map(|start| {
+            let (at, line) = start.split_once(':')?;
+            Some(Start { at: at.parse().ok()?, line: u32::from_str_radix(line, 16).ok()? })
+        });
+        Some(Self {
+            old: old.parse().ok()?,
+            starts: starts.collect::<Option<_>>()?,
+            new: new.parse().ok()?,
+        })
+    }
+}
+
+impl fmt::Display for Lengths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-", self.old)?;
+        for Start { at, line } in &self.starts {
+            write!(f, "{at}:{line:08x}-")?;
+        }
+        write!(f, "{}", self.new)
+    }
 }
 
 /// A lock file of ours; removed when dropped.
@@ -101,7 +151,7 @@ impl<'a> Dotlock<'a> {
         let name = name_for(mailbox);
         let mut torn = None;
         for _ in 0..TRIES {
-            match Self::make(files, dir, &name, home, torn)? {
+            match Self::make(files, dir, &name, home, torn.as_ref())? {
                 Ok(made) => return Ok((made, torn)),
                 Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
                     let broken = break_if_stale(files, dir, &name, home)?;
@@ -123,7 +173,7 @@ impl<'a> Dotlock<'a> {
         dir: &'a Dir,
         name: &Path,
         home: &Home,
-        torn: Option<Lengths>,
+        torn: Option<&Lengths>,
     ) -> Result<io::Result<Self>, DeliveryError> {
         let made = |file, keep| Self { files, dir, name: name.into(), file, identity: None, keep };
         let file = match files.create_unnamed(dir, MODE) {
@@ -150,7 +200,7 @@ impl<'a> Dotlock<'a> {
 
     /// Says who holds it; what the one before said stays true until the mailbox
     /// has been seen to.
-    fn introduce(&mut self, home: &Home, torn: Option<Lengths>) -> Result<(), DeliveryError> {
+    fn introduce(&mut self, home: &Home, torn: Option<&Lengths>) -> Result<(), DeliveryError> {
         let status = self
             .files
             .stat_file(&self.file)
@@ -167,8 +217,8 @@ impl<'a> Dotlock<'a> {
     }
 
     /// Says what is about to be appended to the mailbox.
-    pub(crate) fn announce(&self, Lengths { old, new }: Lengths) -> Result<(), DeliveryError> {
-        self.write(&format!("append={old}-{new}\n"))
+    pub(crate) fn announce(&self, lengths: &Lengths) -> Result<(), DeliveryError> {
+        self.write(&format!("append={lengths}\n"))
     }
 
     fn write(&self, text: &str) -> Result<(), DeliveryError> {
@@ -178,7 +228,7 @@ impl<'a> Dotlock<'a> {
     }
 
     /// Leaves it for the next delivery: the mailbox is torn.
-    pub(crate) fn leave(mut self, torn: Lengths) {
+    pub(crate) fn leave(mut self, torn: &Lengths) {
         self.keep = true;
         let written = self.announce(torn).and_then(|()| self.write("torn\n"));
         if let Err(error) = written {
@@ -321,12 +371,7 @@ impl Content {
                 "host" => value.clone_into(&mut content.home.host),
                 "boot" => value.clone_into(&mut content.home.boot),
                 "pids" => value.clone_into(&mut content.home.namespace),
-                "append" => {
-                    let lengths = value.split_once('-').and_then(|(old, new)| {
-                        Some(Lengths { old: old.parse().ok()?, new: new.parse().ok()? })
-                    });
-                    content.lengths = lengths.or(content.lengths);
-                }
+                "append" => content.lengths = Lengths::parse(value).or(content.lengths),
                 "torn" => content.is_torn = true,
                 _ => {}
             }
@@ -361,7 +406,7 @@ impl Content {
 
 #[cfg(test)]
 mod tests {
-    use super::{Content, Lengths};
+    use super::{Content, Lengths, Start};
     use postino_files::process::Home;
 
     fn home(host: &str, boot: &str, namespace: &str) -> Home {
@@ -376,9 +421,12 @@ mod tests {
         assert_eq!(pid(b"4711:host"), Some(4711));
         assert_eq!((pid(b""), pid(b"0"), pid(b"x"), pid(b"\xff")), (None, None, None, None));
 
-        let text = "4711\nhost=mx\nboot=b\npids=p\nappend=10-20\nappend=10-15\nappend=99-9";
+        let text =
+            "4711\nhost=mx\nboot=b\npids=p\nappend=10-20\nappend=10-12:0000abcd-15\nappend=99-9";
         let read = Content::parse(text.as_bytes());
-        let lengths = Some(Lengths { old: 10, new: 15 });
+        let starts = vec![Start { at: 12, line: 0xabcd }];
+        let lengths = Some(Lengths { old: 10, starts, new: 15 });
+        assert_eq!(lengths.as_ref().unwrap().to_string(), "10-12:0000abcd-15");
         assert_eq!(
             read,
             Content { pid: Some(4711), home: home("mx", "b", "p"), lengths, is_torn: false }

@@ -10,7 +10,7 @@ use postino_files::{
 };
 use postino_store::DeliveryError;
 use std::{
-    cell::Cell,
+    cell::RefCell,
     path::Path,
     sync::{
         OnceLock,
@@ -81,7 +81,7 @@ impl Locking {
         file: &'a File,
     ) -> Result<Locks<'a>, DeliveryError> {
         let mut locks =
-            Locks { files, file, kernel: Vec::new(), dotlock: None, torn: Cell::new(None) };
+            Locks { files, file, kernel: Vec::new(), dotlock: None, torn: RefCell::new(None) };
         for kind in &self.kinds {
             match kind {
                 LockKind::Fcntl => locks.take_kernel(Lock::Fcntl)?,
@@ -91,7 +91,7 @@ impl Locking {
                     match Dotlock::take(files, dir, name, home) {
                         Ok((dotlock, torn)) => {
                             locks.dotlock = Some(dotlock);
-                            locks.torn.set(torn);
+                            locks.torn = RefCell::new(torn);
                         }
                         Err(NoDotlock::Error(error)) => return Err(error),
                         // The kernel's lock must do then, where one is taken.
@@ -117,7 +117,7 @@ pub(crate) struct Locks<'a> {
     file: &'a File,
     kernel: Vec<Lock>,
     dotlock: Option<Dotlock<'a>>,
-    torn: Cell<Option<Lengths>>,
+    torn: RefCell<Option<Lengths>>,
 }
 
 impl Locks<'_> {
@@ -139,24 +139,24 @@ impl Locks<'_> {
 
     /// What a stale lock file said of the mailbox's lengths.
     pub(crate) fn torn(&self) -> Option<Lengths> {
-        self.torn.get()
+        self.torn.borrow().clone()
     }
 
     /// Says whether the mailbox is torn: the lock file then stays.
     pub(crate) fn set_torn(&self, torn: Option<Lengths>) {
-        self.torn.set(torn);
+        self.torn.replace(torn);
     }
 
     /// Lengths between which the mailbox only is as long as it is now: whatever
     /// others append before it is mended must not be cut off.
     fn still_torn(&self) -> Option<Lengths> {
-        let Lengths { old, new } = self.torn.get()?;
+        let Lengths { old, starts, new } = self.torn()?;
         let size = self.files.stat_file(self.file).ok()?.size;
-        (old < size && size < new).then_some(Lengths { old, new: size + 1 })
+        (old < size && size < new).then_some(Lengths { old, starts, new: size + 1 })
     }
 
     /// Says in the lock file what is about to be appended.
-    pub(crate) fn announce(&self, lengths: Lengths) -> Result<(), DeliveryError> {
+    pub(crate) fn announce(&self, lengths: &Lengths) -> Result<(), DeliveryError> {
         self.dotlock.as_ref().map_or(Ok(()), |dotlock| dotlock.announce(lengths))
     }
 }
@@ -165,7 +165,7 @@ impl Drop for Locks<'_> {
     fn drop(&mut self) {
         // While the kernel's locks still keep others of our kind away.
         match (self.dotlock.take(), self.still_torn()) {
-            (Some(dotlock), Some(torn)) => dotlock.leave(torn),
+            (Some(dotlock), Some(torn)) => dotlock.leave(&torn),
             (dotlock, _) => drop(dotlock),
         }
         for lock in self.kernel.drain(..).rev() {

@@ -8,6 +8,7 @@
 
 use memchr::memchr;
 use postino_store::{Delivery, DeliveryError, LineEnds, Message};
+use sha2::{Digest, Sha256};
 use std::io::{self, BufRead};
 
 /// Octets that are converted at once.
@@ -96,9 +97,15 @@ pub(crate) fn measure(delivery: &Delivery, format: Format) -> Result<u64, Delive
     }
 }
 
+/// Tells a From_ line, with its line end, from those that others write.
+pub(crate) fn fingerprint(from_line: &[u8]) -> u32 {
+    let digest = Sha256::digest(from_line);
+    digest.iter().take(4).fold(0, |sum, octet| sum << 8 | u32::from(*octet))
+}
+
 /// `From SENDER DATE`, as mbox(5) has it. Blanks would end the sender, and a
 /// control character could end the line.
-fn from_line(message: &Message) -> Vec<u8> {
+pub(crate) fn from_line(message: &Message) -> Vec<u8> {
     let sender: String = match message.reverse_path.as_str() {
         "" => "MAILER-DAEMON".to_owned(),
         path => path

@@ -4,8 +4,15 @@
 //! a power cut go, a torn message of a crashed delivery goes, and the line ends
 //! that a From_ line needs before it come.
 //! May not: be called without the locks; cut anything but these.
+//! Holds: what is cut has no From_ line but our own. No message of ours has one in
+//! it, as those are quoted, so that any other is the beginning of a message that
+//! somebody appended to the torn one, with the kernel's lock alone.
 
-use crate::{dotlock::Lengths, render::FROM};
+use crate::{
+    dotlock::Lengths,
+    render::{self, FROM},
+};
+use memchr::{memchr, memchr_iter};
 use postino_files::{File, Files};
 use postino_store::{DeliveryError, Failure};
 use std::io;
@@ -46,12 +53,20 @@ pub(crate) fn heal(
         }));
     }
     let mut end = if is_rest { 0 } else { whole };
-    if let Some(Lengths { old, new }) = torn
-        && old < whole
-        && whole < new
-        && begins_a_message(files, file, old, whole).map_err(failed)?
+    if let Some(torn) = torn
+        && torn.old < whole
+        && whole < torn.new
     {
-        end = old;
+        if is_ours(files, file, &torn, whole).map_err(failed)? {
+            end = torn.old;
+        } else {
+            log::warn!(
+                "{}: a crash may have left part of a message at octet {}; it stays, as others' \
+                 follow it",
+                file.path().display(),
+                torn.old,
+            );
+        }
     }
     if end != length {
         log::warn!(
@@ -77,13 +92,43 @@ fn cut(files: &dyn Files, file: &File, end: u64) -> Result<(), DeliveryError> {
     files.sync_file(file).map_err(|cause| DeliveryError::io("sync the mailbox", file.path(), cause))
 }
 
-/// Whether there stands, as far as it goes, what a delivery writes first. A reader
-/// that has removed messages meanwhile has moved all others.
-fn begins_a_message(files: &dyn Files, file: &File, at: u64, end: u64) -> io::Result<bool> {
-    let found = read(files, file, at, (2 + FROM.len() as u64).min(end - at))?;
-    let line_ends = found.iter().take(2).take_while(|octet| **octet == b'\n').count();
-    let rest = found.get(line_ends..).unwrap_or_default();
-    Ok(rest.starts_with(FROM) || FROM.starts_with(rest))
+/// Whether all from the old length to this end is, as far as it goes, what was
+/// announced. A reader that has removed messages meanwhile has moved all others.
+fn is_ours(files: &dyn Files, file: &File, torn: &Lengths, end: u64) -> io::Result<bool> {
+    let Some(first) = torn.starts.first() else { return Ok(false) };
+    let missing = read(files, file, torn.old, first.at.min(end).saturating_sub(torn.old))?;
+    let start = read(files, file, first.at, end.saturating_sub(first.at).min(FROM.len() as u64))?;
+    if missing.iter().any(|octet| *octet != b'\n') || !FROM.starts_with(&start) {
+        return Ok(false);
+    }
+    let is_our_line = |at| -> io::Result<bool> {
+        let Some(announced) = torn.starts.iter().find(|start| start.at == at) else {
+            return Ok(false);
+        };
+        let line = read(files, file, at, (end - at).min(WINDOW_OCTETS))?;
+        Ok(match memchr(b'\n', &line) {
+            Some(length) => {
+                line.get(..=length).is_some_and(|line| render::fingerprint(line) == announced.line)
+            }
+            None => at + line.len() as u64 == end,
+        })
+    };
+    if start == FROM && !is_our_line(first.at)? {
+        return Ok(false);
+    }
+    let mut at = first.at;
+    while at < end {
+        // The last line end's line may begin behind the window.
+        let octets = read(files, file, at, (end - at).min(WINDOW_OCTETS + FROM.len() as u64))?;
+        for line_end in memchr_iter(b'\n', &octets) {
+            let line = octets.get(line_end + 1..).unwrap_or_default();
+            if line.starts_with(FROM) && !is_our_line(at + line_end as u64 + 1)? {
+                return Ok(false);
+            }
+        }
+        at += WINDOW_OCTETS;
+    }
+    Ok(true)
 }
 
 /// The length without the NULs at the end.

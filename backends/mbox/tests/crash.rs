@@ -22,13 +22,17 @@ use std::{
     time::Duration,
 };
 
-/// A lock file of a process that is gone, with the mailbox's lengths.
+/// What begins the SHA-256 of the first line of [`STORED`].
+const FROM_LINE: &str = "4e40b327";
+
+/// A lock file of a process that is gone, with the mailbox's lengths; one message
+/// begins at the old one.
 fn leave_lock(place: &Place, old: usize, new: usize) {
     let read = |path: &str| fs::read_to_string(path).unwrap();
     let host = read("/proc/sys/kernel/hostname");
     fs::write(
         place.dotlock(),
-        format!("4711\nhost={host}boot=another\npids=x\nappend={old}-{new}\n"),
+        format!("4711\nhost={host}boot=another\npids=x\nappend={old}-{old}:{FROM_LINE}-{new}\n"),
     )
     .unwrap();
 }
@@ -83,6 +87,65 @@ fn what_is_whole_or_somebody_else_s_is_never_cut() {
         leave_lock(&place, old, new);
         deliver_to(&store, "alice").unwrap();
         assert_eq!(fs::read_to_string(place.alice()).unwrap(), format!("{text}{STORED}"));
+    }
+}
+
+/// What others append with the kernel's lock alone.
+const OTHERS: &str = "From x@y Tue Nov 24 08:47:49 2026\n\nanother's\n\n";
+
+#[test]
+fn what_others_append_to_a_torn_message_is_never_cut() {
+    let whole = STORED.len();
+    let like_ours = format!("\n\n{STORED}");
+    let behind = format!("\n\n{OTHERS}");
+    // Across the octets that are looked at together.
+    let long = "a line\n".repeat(20_000);
+    let cases = [
+        (STORED[..60].to_owned(), &behind[..]),
+        (STORED[..60].to_owned(), &like_ours[..]),
+        // Without an empty line, as some do.
+        (STORED[..whole - 1].to_owned(), OTHERS),
+        // In the place of ours, of which nothing was written, or little.
+        (String::new(), OTHERS),
+        ("Fr".to_owned(), &behind[..]),
+        (STORED[..20].to_owned(), OTHERS),
+    ];
+    let filled = (65_500..65_600).map(|end| (format!("{STORED}{long}")[..end].to_owned(), "\n\n"));
+    let filled = filled.map(|(torn, line_ends)| (format!("{torn}{line_ends}"), OTHERS));
+    for (torn, others) in cases.into_iter().chain(filled) {
+        let place = Place::new();
+        let store = place.open();
+        let text = format!("{STORED}{torn}{others}");
+        fs::write(place.alice(), &text).unwrap();
+        leave_lock(&place, whole, 10 * text.len());
+        deliver_to(&store, "alice").unwrap();
+        let stored = fs::read_to_string(place.alice()).unwrap();
+        assert!(stored == format!("{text}{STORED}"), "{torn:?} {others:?}: {stored:?}");
+        assert!(!place.dotlock().exists());
+    }
+}
+
+#[test]
+fn a_batch_torn_in_any_of_its_messages_is_cut_whole() {
+    let whole = STORED.len();
+    let messages = STORED.repeat(3);
+    for others in ["", "\n\nFrom x@y Tue Nov 24 08:47:49 2026\n\nanother's\n\n"] {
+        for torn in whole..3 * whole {
+            let place = Place::new();
+            let store = place.open();
+            let text = format!("{STORED}{}{others}", &messages[..torn]);
+            fs::write(place.alice(), &text).unwrap();
+            leave_lock(&place, 0, 0);
+            let lock = fs::read_to_string(place.dotlock()).unwrap();
+            let starts = (1..=3).map(|nth| format!("-{}:{FROM_LINE}", nth * whole));
+            let starts: String = starts.collect();
+            let append = format!("{lock}append={whole}{starts}-{}\n", 9 * whole);
+            fs::write(place.dotlock(), append).unwrap();
+            deliver_to(&store, "alice").unwrap();
+            let wanted = if others.is_empty() { STORED } else { &text };
+            let stored = fs::read_to_string(place.alice()).unwrap();
+            assert_eq!(stored, format!("{wanted}{STORED}"), "{torn}");
+        }
     }
 }
 

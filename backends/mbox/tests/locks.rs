@@ -163,7 +163,7 @@ except OSError:
             format!("host={}", host.trim()),
             format!("boot={}", boot.trim()),
             format!("pids={}", pids.display()),
-            format!("append=0-{}", STORED.len()),
+            format!("append=0-0:4e40b327-{}", STORED.len()),
         ];
         assert_eq!(lines, wanted);
     });
