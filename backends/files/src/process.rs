@@ -7,9 +7,14 @@
 use rustix::{
     io::Errno,
     process::{Pid, geteuid, test_kill_process},
-    system::uname,
+    system::{sysinfo, uname},
 };
-use std::{fs::File, io::Read, path::Path};
+use std::{
+    fs::File,
+    io::Read,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// Where a process lives, so that its number means something.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +56,13 @@ pub fn described(pid: u32) -> String {
     }
 }
 
+/// When this run of the kernel began, in seconds since 1970.
+pub fn booted() -> i64 {
+    let up = Duration::from_secs(sysinfo().uptime.try_into().unwrap_or(0));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.saturating_sub(up).as_secs()).unwrap_or(0)
+}
+
 /// The user whom this process acts as.
 pub fn user() -> u32 {
     geteuid().as_raw()
@@ -66,7 +78,7 @@ fn first_line(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Home, described, is_alive};
+    use super::{Home, booted, described, is_alive};
     use std::process::{Command, id};
 
     #[test]
@@ -77,6 +89,13 @@ mod tests {
         assert!(!is_alive(child.id()) && !is_alive(0) && !is_alive(u32::MAX));
         assert_eq!(described(u32::MAX), format!("pid {}", u32::MAX));
         assert!(described(id()).starts_with(&format!("pid {} (", id())));
+    }
+
+    #[test]
+    fn the_kernel_began_when_it_says_so() {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap();
+        let line = stat.lines().find_map(|line| line.strip_prefix("btime ")).unwrap();
+        assert!(booted().abs_diff(line.parse().unwrap()) <= 2, "{line} {}", booted());
     }
 
     #[test]

@@ -284,7 +284,9 @@ fn break_if_stale(
     let age = now().saturating_sub(status.written);
     let reason = match content.pid {
         _ if content.is_torn => "the mailbox was left torn".to_owned(),
-        Some(pid) if content.is_dead(home) => format!("pid {pid} is gone"),
+        Some(pid) if content.is_dead(home, status.written, process::booted()) => {
+            format!("pid {pid} is gone")
+        }
         _ if age > STALE_SECONDS => format!("it is {age} s old"),
         _ => return Err(DeliveryError::Locked { holder: content.holder(home) }.into()),
     };
@@ -380,14 +382,15 @@ impl Content {
     }
 
     /// Whether its process is known to be gone: with the kernel that it ran on, or
-    /// by itself.
-    fn is_dead(&self, here: &Home) -> bool {
+    /// by itself. Hosts of one name can share a disk, so that the other kernel must
+    /// have been the one before this.
+    fn is_dead(&self, here: &Home, written: i64, booted: i64) -> bool {
         let Self { pid: Some(pid), home, .. } = self else { return false };
         if home.host.is_empty() || home.host != here.host || home.boot.is_empty() {
             return false;
         }
         match (home.boot == here.boot, home.namespace == here.namespace) {
-            (false, _) => !here.boot.is_empty(),
+            (false, _) => !here.boot.is_empty() && written < booted,
             (true, same_pids) => same_pids && !process::is_alive(*pid),
         }
     }
@@ -437,12 +440,17 @@ mod tests {
     #[test]
     fn only_who_ran_here_is_known_to_be_dead() {
         let here = home("mx", "b", "p");
-        let is_dead = |pid, host: &str, boot: &str, namespace: &str| {
+        let is_dead_at = |written, pid, host: &str, boot: &str, namespace: &str| {
             let home = home(host, boot, namespace);
-            Content { pid: Some(pid), home, ..Content::default() }.is_dead(&here)
+            Content { pid: Some(pid), home, ..Content::default() }.is_dead(&here, written, 1000)
+        };
+        let is_dead = |pid, host: &str, boot: &str, namespace: &str| {
+            is_dead_at(1000, pid, host, boot, namespace)
         };
         let (gone, alive) = (u32::MAX, std::process::id());
-        assert!(is_dead(gone, "mx", "b", "p") && is_dead(alive, "mx", "before", "p"));
+        assert!(is_dead(gone, "mx", "b", "p") && is_dead_at(999, alive, "mx", "before", "p"));
+        // Of another host of this name, or none can tell.
+        assert!(!is_dead(alive, "mx", "before", "p") && !is_dead(gone, "mx", "before", "p"));
         assert!(!is_dead(alive, "mx", "b", "p"));
         assert!(!is_dead(gone, "mx", "b", "q") && !is_dead(gone, "other", "b", "p"));
         assert!(!is_dead(gone, "mx", "", "p") && !is_dead(gone, "", "b", "p"));

@@ -30,9 +30,14 @@ const FROM_LINE: &str = "4e40b327";
 fn leave_lock(place: &Place, old: usize, new: usize) {
     let read = |path: &str| fs::read_to_string(path).unwrap();
     let host = read("/proc/sys/kernel/hostname");
+    let boot = read("/proc/sys/kernel/random/boot_id");
+    let pids = fs::read_link("/proc/self/ns/pid").unwrap();
+    let (gone, pids) = (u32::MAX, pids.display());
     fs::write(
         place.dotlock(),
-        format!("4711\nhost={host}boot=another\npids=x\nappend={old}-{old}:{FROM_LINE}-{new}\n"),
+        format!(
+            "{gone}\nhost={host}boot={boot}pids={pids}\nappend={old}-{old}:{FROM_LINE}-{new}\n"
+        ),
     )
     .unwrap();
 }

@@ -262,7 +262,8 @@ fn a_lock_file_whose_process_is_gone_or_that_is_old_is_broken() {
     };
     let cases = [
         (text(gone, &host, &boot, &pids), 0, true),
-        (text(own, &host, "another", &pids), 0, true),
+        (text(own, &host, "another", &pids), 0, false),
+        (text(own, &host, "another", &pids), 310, true),
         (text(own, &host, &boot, &pids), 290, false),
         (text(own, &host, &boot, &pids), 310, true),
         (text(gone, "elsewhere", &boot, &pids), 290, false),
