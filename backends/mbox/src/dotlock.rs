@@ -3,8 +3,10 @@
 //! Lives here: making it, telling a live one from a stale one, and what it says.
 //! May not: wait; touch the mailbox.
 //! Holds: only a file that is still the one that was made here is removed at the
-//! end; a stale one is broken only while it is still the one that was judged; where
-//! the file system can do it, it says whose it is from its first moment on.
+//! end; a stale one is broken only if it is still the one that was judged: it gets
+//! a name of its own first, where nobody else takes it, and is looked at there;
+//! where the file system can do it, a new one says whose it is from its first
+//! moment on.
 //!
 //! # What it says
 //!
@@ -34,6 +36,7 @@ use std::{
     ffi::OsString,
     fmt, io,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 /// What a lock file's name ends with.
@@ -48,6 +51,9 @@ const STALE_SECONDS: i64 = 5 * 60;
 /// More is not read of one: a batch that gets shorter message by message says so
 /// each time.
 const OCTETS_MAX: usize = 128 * 1024;
+
+/// What the names begin with under which stale ones are looked at once more.
+const ASIDE: &str = ".postino-lock-";
 
 /// Tries to make it where others' come and go.
 const TRIES: usize = 3;
@@ -114,6 +120,7 @@ pub(crate) struct Dotlock<'a> {
     file: File,
     /// None until it is known.
     identity: Option<Identity>,
+    made: Instant,
     keep: bool,
 }
 
@@ -175,7 +182,10 @@ impl<'a> Dotlock<'a> {
         home: &Home,
         torn: Option<&Lengths>,
     ) -> Result<io::Result<Self>, DeliveryError> {
-        let made = |file, keep| Self { files, dir, name: name.into(), file, identity: None, keep };
+        let made = |file, keep| {
+            let (name, identity, made) = (name.into(), None, Instant::now());
+            Self { files, dir, name, file, identity, made, keep }
+        };
         let file = match files.create_unnamed(dir, MODE) {
             Ok(file) => file,
             Err(cause) => return Ok(Err(cause)),
@@ -237,12 +247,18 @@ impl<'a> Dotlock<'a> {
     }
 
     fn remove(&self) -> io::Result<()> {
-        if let Some(identity) = self.identity
-            && self.files.stat(self.dir, &self.name)?.identity != identity
-        {
-            return Ok(());
+        let Self { files, dir, name, .. } = self;
+        if let Some(identity) = self.identity {
+            if files.stat(dir, name)?.identity != identity {
+                return Ok(());
+            }
+            // Others may be about to break it by now, and to make theirs.
+            if self.made.elapsed().as_secs() >= STALE_SECONDS.unsigned_abs() {
+                let is_ours = |found: &Status| found.identity == identity;
+                return remove_if(*files, dir, name, is_ours).map(drop);
+            }
         }
-        self.files.unlink(self.dir, &self.name)
+        files.unlink(dir, name)
     }
 }
 
@@ -291,20 +307,51 @@ fn break_if_stale(
         _ => return Err(DeliveryError::Locked { holder: content.holder(home) }.into()),
     };
     // Others too may be about to break it, and one may have made its own.
-    let is_same = |found: Status| {
+    let is_same = |found: &Status| {
         found.identity == status.identity
             && found.written == status.written
             && found.size == status.size
     };
-    if !look(files, dir, name)?.is_some_and(is_same) {
+    if !look(files, dir, name)?.is_some_and(|found| is_same(&found)) {
         return Ok(None);
     }
-    match files.unlink(dir, name) {
-        Ok(()) => log::warn!("broke the stale lock file {}: {reason}", dir.path_to(name).display()),
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+    match remove_if(files, dir, name, is_same) {
+        Ok(true) => {
+            log::warn!("broke the stale lock file {}: {reason}", dir.path_to(name).display());
+        }
+        Ok(false) => return Err(DeliveryError::Locked { holder: None }.into()),
+        // Whoever was faster knows what it said.
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(refused("remove the stale lock file", dir.path_to(name), cause)),
     }
     Ok(content.lengths.filter(|_| status.owner == process::user()))
+}
+
+/// Removes a lock file if it is the right one, and says whether it was. Between a
+/// look at a name and its removal others can put their file under it.
+fn remove_if(
+    files: &dyn Files,
+    dir: &Dir,
+    name: &Path,
+    is_right: impl Fn(&Status) -> bool,
+) -> io::Result<bool> {
+    let aside = PathBuf::from(format!("{ASIDE}{:016x}", postino_files::random()?));
+    files.rename(dir, name, dir, &aside)?;
+    let is_right = match files.stat(dir, &aside) {
+        Ok(found) => is_right(&found),
+        Err(_) => false,
+    };
+    // Never over one that was made meanwhile.
+    if !is_right && files.rename(dir, &aside, dir, name).is_ok() {
+        return Ok(false);
+    }
+    match files.unlink(dir, &aside) {
+        Err(cause) if is_right => {
+            log::warn!("cannot remove {}: {cause}", dir.path_to(&aside).display());
+        }
+        _ => {}
+    }
+    Ok(is_right)
 }
 
 fn refused(doing: &'static str, path: PathBuf, cause: io::Error) -> NoDotlock {

@@ -16,7 +16,10 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -181,6 +184,31 @@ fn only_the_lock_file_that_was_made_is_removed() {
         fs::write(&dotlock, "1\n").unwrap();
     });
     assert_eq!(fs::read_to_string(place.dotlock()).unwrap(), "1\n");
+}
+
+#[test]
+fn a_stale_lock_file_is_not_broken_by_two() {
+    let place = Place::new();
+    place.open();
+    fs::write(place.dotlock(), "999999\n").unwrap();
+    let lock = fs::File::options().write(true).open(place.dotlock()).unwrap();
+    lock.set_modified(SystemTime::now() - Duration::from_secs(600)).unwrap();
+    let (dotlock, raced) = (place.dotlock(), AtomicBool::new(false));
+    let files = Recording::observed(Arc::new(Kernel::new()), place.above(), move |line| {
+        let removes =
+            line.starts_with("rename root/alice.lock") || line == "unlink root/alice.lock";
+        if removes && !raced.swap(true, Ordering::Relaxed) {
+            // Another process has broken it first and made its own.
+            fs::remove_file(&dotlock).unwrap();
+            fs::write(&dotlock, "1\n").unwrap();
+        }
+    });
+    let store = place.store_with("", Arc::new(files), Options::default());
+    store.open().unwrap();
+    holder(&store);
+    assert_eq!(fs::read_to_string(place.dotlock()).unwrap(), "1\n");
+    assert_eq!(fs::read(place.alice()).unwrap(), b"");
+    assert_eq!(names(&place.root()), [".postino", "alice", "alice.lock"]);
 }
 
 #[test]
