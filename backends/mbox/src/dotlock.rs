@@ -146,6 +146,15 @@ pub(crate) fn name_for(mailbox: &Path) -> PathBuf {
     name.into()
 }
 
+/// Whether a mailbox has a lock file, whosever it is.
+pub(crate) fn is_there(
+    files: &dyn Files,
+    dir: &Dir,
+    mailbox: &Path,
+) -> Result<bool, DeliveryError> {
+    Ok(look(files, dir, &name_for(mailbox))?.is_some())
+}
+
 impl<'a> Dotlock<'a> {
     /// Makes the lock file of a mailbox; also gives what a stale one that was
     /// broken said of the mailbox's lengths.

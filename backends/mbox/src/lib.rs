@@ -381,10 +381,26 @@ impl Mbox {
 
     /// What it means that the mailbox is missing.
     fn no_such_mailbox(&self, path: &Path) -> DeliveryError {
+        match self.is_away(path) {
+            Ok(false) => DeliveryError::NoSuchMailbox,
+            Ok(true) => DeliveryError::Locked { holder: None },
+            Err(error) => error,
+        }
+    }
+
+    /// Whether a mailbox that was missing is only away: a reader may lock it and
+    /// give it another name to read it.
+    fn is_away(&self, path: &Path) -> Result<bool, DeliveryError> {
         let files = &*self.files;
-        let root = self.root.open(files);
-        let known = root.and_then(|root| self.root.knows_missing(files, &root, path));
-        known.map_or_else(error::of_root, |()| DeliveryError::NoSuchMailbox)
+        let root = self.root.open(files).map_err(error::of_root)?;
+        self.root.knows_missing(files, &root, path).map_err(error::of_root)?;
+        let Some(chain) = self.mailboxes.chain(files, root, path, false)? else {
+            return Ok(false);
+        };
+        let name = Path::new(path.file_name().unwrap_or_default());
+        // It may come back between the two looks, and the lock file go.
+        Ok(dotlock::is_there(files, chain.dir(), name)?
+            || mailbox::look(files, chain.dir(), name)?.is_some())
     }
 }
 

@@ -187,6 +187,39 @@ fn only_the_lock_file_that_was_made_is_removed() {
 }
 
 #[test]
+fn a_mailbox_that_a_reader_has_moved_away_is_not_missing() {
+    let place = Place::new();
+    let store = place.open();
+    for name in ["alice", "bob"] {
+        deliver_to(&store, name).unwrap();
+    }
+    let alice = || mailbox("alice", IfMissing::Refuse);
+    let answers = || [store.admit(&alice(), None).err(), deliver(&store, alice()).err()];
+    fs::write(place.dotlock(), "1\n").unwrap();
+    fs::rename(place.alice(), place.root().join("reading")).unwrap();
+    for answer in answers() {
+        assert!(matches!(answer, Some(DeliveryError::Locked { .. })), "{answer:?}");
+    }
+    assert!(!place.alice().exists());
+    fs::remove_file(place.dotlock()).unwrap();
+    for answer in answers() {
+        assert!(matches!(answer, Some(DeliveryError::NoSuchMailbox)), "{answer:?}");
+    }
+
+    // It comes back while it is asked for.
+    let (alice_file, reading) = (place.alice(), place.root().join("reading"));
+    let files = Recording::observed(Arc::new(Kernel::new()), place.above(), move |line| {
+        if line == "stat root/alice.lock" {
+            fs::rename(&reading, &alice_file).unwrap();
+        }
+    });
+    let store = place.store_with("", Arc::new(files), Options::default());
+    store.open().unwrap();
+    let answer = store.admit(&alice(), None);
+    assert!(matches!(answer, Err(DeliveryError::Locked { .. })), "{answer:?}");
+}
+
+#[test]
 fn a_stale_lock_file_is_not_broken_by_two() {
     let place = Place::new();
     place.open();
