@@ -273,7 +273,8 @@ fn octets(delivery: &Delivery) -> u64 {
 /// How an attempt to store under the locks ended.
 enum Attempt {
     Ended,
-    /// The file that was locked is not the one under its name any more.
+    /// The file that was locked is not the one under its name any more; what has no
+    /// result yet is to be stored in the one that is.
     Replaced,
 }
 
@@ -324,11 +325,20 @@ impl Mbox {
         if deliveries.iter().all(|delivery| delivery.is_withdrawn()) {
             return Err(DeliveryError::Expired);
         }
+        let mut waiting: Vec<_> = deliveries.iter().copied().enumerate().collect();
         for _ in 0..TRIES {
             let mailbox = self.mailbox(path, first.mailbox().if_missing())?;
-            match self.try_store_in(&mailbox, path, deliveries, give)? {
+            let those: Vec<_> = waiting.iter().map(|(_, delivery)| *delivery).collect();
+            let mut given = Vec::new();
+            let attempt = self.try_store_in(&mailbox, path, &those, &mut |nth, result| {
+                if let Some((at, _)) = waiting.get(nth) {
+                    given.push(*at);
+                    give(*at, result);
+                }
+            })?;
+            match attempt {
                 Attempt::Ended => return Ok(()),
-                Attempt::Replaced => {}
+                Attempt::Replaced => waiting.retain(|(at, _)| !given.contains(at)),
             }
         }
         Err(DeliveryError::Locked { holder: None })
@@ -348,8 +358,11 @@ impl Mbox {
             .stat_file(file)
             .map_err(|cause| DeliveryError::io("look at the mailbox", file.path(), cause))?;
         // Readers that remove messages may put a new file under the name.
-        let named = mailbox::look(files, chain.dir(), name)?;
-        if named.is_none_or(|named| named.identity != status.identity) {
+        let is_replaced = || -> Result<bool, DeliveryError> {
+            let named = mailbox::look(files, chain.dir(), name)?;
+            Ok(named.is_none_or(|named| named.identity != status.identity))
+        };
+        if is_replaced()? {
             locks.set_torn(None); // what was torn is not there any more
             return Ok(Attempt::Replaced);
         }
@@ -360,6 +373,10 @@ impl Mbox {
         let (written, ids) = appender.append(deliveries, give)?; // cut back on drop
         if !ids.is_empty() {
             self.mailboxes.sync_names(files, mailbox, path, status.identity)?;
+            // Some do so without the locks.
+            if is_replaced()? {
+                return Ok(Attempt::Replaced);
+            }
             written.keep();
         }
         for (at, id) in ids {

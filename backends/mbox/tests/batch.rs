@@ -88,6 +88,7 @@ fn a_batch_has_one_lock_one_write_and_one_sync_and_then_all_are_answered() {
         "write alice",
         "sync_file alice",
         "sync_dir .",
+        "stat alice",
         "stat alice.lock",
         "unlink alice.lock",
         "unlock alice",
@@ -123,6 +124,33 @@ fn a_message_that_cannot_be_read_fails_alone() {
             assert!(offset.parse::<u64>().unwrap() < end);
             assert!(!place.dotlock().exists());
         }
+    }
+}
+
+#[test]
+fn a_file_that_is_put_in_the_mailbox_s_place_at_last_gets_the_batch() {
+    for at in ["write root/alice", "sync_file root/alice"] {
+        let place = Place::new();
+        let (alice, new) = (place.alice(), place.above().join("new"));
+        fs::write(&new, STORED.repeat(2)).unwrap();
+        let files = Recording::observed(Arc::new(Kernel::new()), place.above(), move |line| {
+            // As a reader without our locks does it.
+            if line == at && new.exists() {
+                fs::rename(&new, &alice).unwrap();
+            }
+        });
+        let store = place.store_with("", Arc::new(files), Options::default());
+        store.open().unwrap();
+        let (deliveries, results) = batch(vec![body(0), spoiled(10, 1, false), body(2)]);
+        store.deliver_batch(&deliveries);
+        let mut results = results.lock().unwrap().clone();
+        results.sort();
+        let is_ok: Vec<_> = results.iter().map(|(at, result)| (*at, result.is_ok())).collect();
+        assert_eq!(is_ok, [(0, true), (1, false), (2, true)], "{results:?}");
+        let stored = messages(&place.alice());
+        assert_eq!(stored.len(), 4);
+        assert!(stored[2].ends_with(b"message 0\n") && stored[3].ends_with(b"message 2\n"));
+        assert!(!place.dotlock().exists());
     }
 }
 
