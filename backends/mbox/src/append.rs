@@ -9,6 +9,7 @@
 
 use crate::{
     dotlock::{Lengths, Start},
+    error::Unstored,
     lock::Locks,
     render::{self, Broken, Format, Sink},
     tail::Tail,
@@ -57,7 +58,7 @@ impl<'a> Appender<'a> {
         &'a self,
         deliveries: &[&Delivery],
         give: &mut dyn FnMut(usize, Result<DeliveryId, DeliveryError>),
-    ) -> Result<(Appended<'a>, Vec<(usize, DeliveryId)>), DeliveryError> {
+    ) -> Result<(Appended<'a>, Vec<(usize, DeliveryId)>), Unstored> {
         let Tail { length: old, missing } = self.tail;
         let mut starts = Vec::with_capacity(deliveries.len());
         let mut sizes = Vec::with_capacity(deliveries.len());
@@ -104,7 +105,7 @@ impl<'a> Appender<'a> {
                     io::Error::other("it is not the same the second time"),
                 ),
                 Err(Broken::Message(error)) => error,
-                Err(Broken::Mailbox(error)) => return Err(error),
+                Err(Broken::Mailbox(error)) => return Err(error.into()),
             };
             output.cut(start)?;
             appended.announced.leave_out(ids.len(), size);
@@ -115,9 +116,9 @@ impl<'a> Appender<'a> {
             return Ok((appended, ids));
         }
         output.flush()?;
-        self.files
-            .sync_file(self.file)
-            .map_err(|cause| DeliveryError::io("sync the mailbox", self.file.path(), cause))?;
+        self.files.sync_file(self.file).map_err(|cause| {
+            Unstored::by_sync(DeliveryError::io("sync the mailbox", self.file.path(), cause))
+        })?;
         Ok((appended, ids))
     }
 }

@@ -1,11 +1,32 @@
 //! Errors that several deliveries have in common.
 //!
-//! Lives here: the copying of an error, and the root's errors as the trait's.
+//! Lives here: whether they may be tried one by one, the copying of an error, and
+//! the root's errors as the trait's.
 //! May not: decide what an error means.
 
 use postino_files::root::RootError;
 use postino_store::{DeliveryError, Failure};
 use std::io;
+
+/// Why none of a batch is stored.
+#[derive(Debug)]
+pub(crate) struct Unstored {
+    pub(crate) error: DeliveryError,
+    /// Whether it was a sync that failed: the next one would lie.
+    pub(crate) is_final: bool,
+}
+
+impl Unstored {
+    pub(crate) fn by_sync(error: DeliveryError) -> Self {
+        Self { error, is_final: true }
+    }
+}
+
+impl From<DeliveryError> for Unstored {
+    fn from(error: DeliveryError) -> Self {
+        Self { error, is_final: false }
+    }
+}
 
 /// The same error for another delivery of the batch.
 pub(crate) fn copy(error: &DeliveryError) -> DeliveryError {

@@ -36,6 +36,7 @@ pub use postino_files::root::Opening;
 pub use render::Format;
 
 use append::Appender;
+use error::Unstored;
 use lock::Locking;
 use mailbox::{Mailbox as OpenMailbox, Mailboxes};
 use postino_files::{
@@ -298,7 +299,7 @@ impl Mbox {
             }
             give(at, result);
         });
-        let Err(error) = failure else { return };
+        let Err(Unstored { error, is_final }) = failure else { return };
         let waiting = || waiting.iter().enumerate().filter(|(_, waits)| **waits);
         let is_full =
             matches!(error, DeliveryError::StorageFull(_) | DeliveryError::MailboxFull(_));
@@ -306,7 +307,7 @@ impl Mbox {
             match deliveries.get(at) {
                 // A large message for which there is no room is not to take others
                 // with it.
-                Some(delivery) if is_full && deliveries.len() > 1 => {
+                Some(delivery) if is_full && !is_final && deliveries.len() > 1 => {
                     self.store(path, &[*delivery], &mut |_, result| give(at, result));
                 }
                 _ => give(at, Err(error::copy(&error))),
@@ -320,10 +321,10 @@ impl Mbox {
         path: &Path,
         deliveries: &[&Delivery],
         give: Give<'_>,
-    ) -> Result<(), DeliveryError> {
+    ) -> Result<(), Unstored> {
         let Some(first) = deliveries.first() else { return Ok(()) };
         if deliveries.iter().all(|delivery| delivery.is_withdrawn()) {
-            return Err(DeliveryError::Expired);
+            return Err(DeliveryError::Expired.into());
         }
         let mut waiting: Vec<_> = deliveries.iter().copied().enumerate().collect();
         for _ in 0..TRIES {
@@ -341,7 +342,7 @@ impl Mbox {
                 Attempt::Replaced => waiting.retain(|(at, _)| !given.contains(at)),
             }
         }
-        Err(DeliveryError::Locked { holder: None })
+        Err(DeliveryError::Locked { holder: None }.into())
     }
 
     fn try_store_in(
@@ -350,7 +351,7 @@ impl Mbox {
         path: &Path,
         deliveries: &[&Delivery],
         give: Give<'_>,
-    ) -> Result<Attempt, DeliveryError> {
+    ) -> Result<Attempt, Unstored> {
         let files = &*self.files;
         let OpenMailbox { chain, name, file } = mailbox;
         let locks = self.locking.take(files, chain.dir(), name, file)?; // given back on drop
@@ -372,7 +373,9 @@ impl Mbox {
         let appender = Appender { files, file, locks: &locks, tail, format: self.format };
         let (written, ids) = appender.append(deliveries, give)?; // cut back on drop
         if !ids.is_empty() {
-            self.mailboxes.sync_names(files, mailbox, path, status.identity)?;
+            self.mailboxes
+                .sync_names(files, mailbox, path, status.identity)
+                .map_err(Unstored::by_sync)?;
             // Some do so without the locks.
             if is_replaced()? {
                 return Ok(Attempt::Replaced);

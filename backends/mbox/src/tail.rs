@@ -10,6 +10,7 @@
 
 use crate::{
     dotlock::Lengths,
+    error::Unstored,
     render::{self, FROM},
 };
 use memchr::{memchr, memchr_iter};
@@ -38,7 +39,7 @@ pub(crate) fn heal(
     file: &File,
     length: u64,
     torn: Option<Lengths>,
-) -> Result<Tail, DeliveryError> {
+) -> Result<Tail, Unstored> {
     let failed = |cause| DeliveryError::io("read the mailbox", file.path(), cause);
     let whole = without_nuls(files, file, length).map_err(failed)?;
     let start = read(files, file, 0, whole.min(FROM.len() as u64)).map_err(failed)?;
@@ -46,11 +47,11 @@ pub(crate) fn heal(
     let crashed = whole < length || torn.is_some();
     let is_rest = crashed && whole < FROM.len() as u64 && FROM.starts_with(&start);
     if whole > 0 && start != FROM && !is_rest {
-        return Err(DeliveryError::Misconfigured(Failure {
+        return Err(Unstored::from(DeliveryError::Misconfigured(Failure {
             doing: "deliver to",
             path: file.path().to_owned(),
             cause: io::Error::new(io::ErrorKind::InvalidData, "it is no mbox: no From line"),
-        }));
+        })));
     }
     let mut end = if is_rest { 0 } else { whole };
     if let Some(torn) = torn
@@ -85,11 +86,13 @@ pub(crate) fn heal(
 }
 
 /// Makes the file end here, durably.
-fn cut(files: &dyn Files, file: &File, end: u64) -> Result<(), DeliveryError> {
+fn cut(files: &dyn Files, file: &File, end: u64) -> Result<(), Unstored> {
     files
         .truncate(file, end)
         .map_err(|cause| DeliveryError::io("cut the mailbox", file.path(), cause))?;
-    files.sync_file(file).map_err(|cause| DeliveryError::io("sync the mailbox", file.path(), cause))
+    files.sync_file(file).map_err(|cause| {
+        Unstored::by_sync(DeliveryError::io("sync the mailbox", file.path(), cause))
+    })
 }
 
 /// Whether all from the old length to this end is, as far as it goes, what was

@@ -195,19 +195,24 @@ fn failing(place: &Place) -> (Arc<Failing>, Arc<Recording>, postino_mbox::Mbox) 
 
 #[test]
 fn a_failed_sync_fails_all_cuts_back_and_is_not_tried_again() {
-    for call in [Call::SyncFile, Call::Write] {
+    for (call, fault, why) in [
+        (Call::SyncFile, Fault::Io, "Input/output error"),
+        (Call::SyncFile, Fault::NoSpace, "No space left"),
+        (Call::SyncFile, Fault::Quota, "uota exceeded"),
+        (Call::Write, Fault::Io, "Input/output error"),
+    ] {
         let place = Place::new();
         let (files, recording, store) = failing(&place);
         // The third write is the first to the mailbox.
         let n = if call == Call::Write { 3 } else { 1 };
-        files.arm_only(call, n, Fault::Io);
+        files.arm_only(call, n, fault);
         let (deliveries, results) = batch((0..3).map(body).collect());
         store.deliver_batch(&deliveries);
         assert!(files.disarm());
         let results = results.lock().unwrap();
         assert_eq!(results.len(), 3);
         for (_, result) in results.iter() {
-            assert!(result.as_ref().unwrap_err().contains("Input/output error"), "{result:?}");
+            assert!(result.as_ref().unwrap_err().contains(why), "{result:?}");
         }
         assert_eq!(fs::read_to_string(place.alice()).unwrap(), STORED);
         let lines = recording.take();
