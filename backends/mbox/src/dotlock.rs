@@ -129,6 +129,9 @@ pub(crate) struct Dotlock<'a> {
 pub(crate) enum NoDotlock {
     /// The directory lets us make no file.
     Refused(Failure),
+    /// What is there has long been, and can be no lock file: whoever may write to
+    /// the directory must not stop a mailbox for ever.
+    Obstructed(Failure),
     /// Somebody else's is there, or a call failed.
     Error(DeliveryError),
 }
@@ -298,15 +301,24 @@ fn break_if_stale(
     home: &Home,
 ) -> Result<Option<Lengths>, NoDotlock> {
     let Some(status) = look(files, dir, name)? else { return Ok(None) };
+    let age = now().saturating_sub(status.written);
+    let obstructed = |failure| match age {
+        _ if age > STALE_SECONDS => NoDotlock::Obstructed(failure),
+        _ => DeliveryError::Locked { holder: None }.into(),
+    };
     let content = match status.kind {
-        Kind::File => read(files, dir, name)?,
+        Kind::File => match read(files, dir, name) {
+            Err(DeliveryError::Misconfigured(failure)) if status.owner != process::user() => {
+                return Err(obstructed(failure));
+            }
+            read => read?,
+        },
         Kind::Other => Content::default(),
         Kind::Directory => {
-            let cause = io::ErrorKind::IsADirectory.into();
-            return Err(DeliveryError::io("use as a lock file", dir.path_to(name), cause).into());
+            let (path, cause) = (dir.path_to(name), io::ErrorKind::IsADirectory.into());
+            return Err(obstructed(Failure { doing: "use as a lock file", path, cause }));
         }
     };
-    let age = now().saturating_sub(status.written);
     let reason = match content.pid {
         _ if content.is_torn => "the mailbox was left torn".to_owned(),
         Some(pid) if content.is_dead(home, status.written, process::booted()) => {

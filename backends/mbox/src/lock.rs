@@ -95,12 +95,16 @@ impl Locking {
                         }
                         Err(NoDotlock::Error(error)) => return Err(error),
                         // The kernel's lock must do then, where one is taken.
+                        Err(NoDotlock::Obstructed(failure)) if self.kinds.len() > 1 => {
+                            let mailbox = file.path().display();
+                            log::warn!("{failure}; delivering to {mailbox} without a lock file");
+                        }
                         Err(NoDotlock::Refused(failure)) if self.kinds.len() > 1 => {
                             if !self.told_of_refusal.swap(true, Ordering::Relaxed) {
                                 log::warn!("{failure}; going on without lock files");
                             }
                         }
-                        Err(NoDotlock::Refused(failure)) => {
+                        Err(NoDotlock::Refused(failure) | NoDotlock::Obstructed(failure)) => {
                             return Err(DeliveryError::Misconfigured(failure));
                         }
                     }

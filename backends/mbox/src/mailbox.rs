@@ -22,6 +22,9 @@ const KNOWN_MAX: usize = 4096;
 /// Tries to open a file that others make and remove meanwhile.
 const TRIES: usize = 3;
 
+/// Whoever may do everything anyhow.
+const ROOT_USER: u32 = 0;
+
 /// Opens and makes mailboxes.
 pub(crate) struct Mailboxes {
     file_mode: u32,
@@ -86,6 +89,14 @@ impl Mailboxes {
                 }
                 opened => opened.map_err(failed)?,
             };
+            let status = files.stat_dir(&opened).map_err(|cause| {
+                DeliveryError::io("look at the directory", opened.path(), cause)
+            })?;
+            // Where others may make directories too, as in a spool of mode 1777, it
+            // is theirs to say what lies in them.
+            if status.owner != process::user() && status.owner != ROOT_USER {
+                return Err(unfit(opened.path(), "it belongs to another user"));
+            }
             chain.below.push(opened);
         }
         Ok(Some(chain))
@@ -184,7 +195,11 @@ pub(crate) fn check(status: &Status, path: &Path) -> Result<(), DeliveryError> {
         Kind::File if status.owner != process::user() => "it belongs to another user",
         Kind::File => return Ok(()),
     };
+    Err(unfit(path, fault))
+}
+
+fn unfit(path: &Path, fault: &'static str) -> DeliveryError {
     let cause = io::Error::new(io::ErrorKind::InvalidInput, fault);
     let path = path.to_owned();
-    Err(DeliveryError::Misconfigured(Failure { doing: "deliver to", path, cause }))
+    DeliveryError::Misconfigured(Failure { doing: "deliver to", path, cause })
 }

@@ -306,6 +306,34 @@ fn where_no_file_without_a_name_can_be_linked_the_lock_file_is_made_by_its_name(
 }
 
 #[test]
+fn what_can_be_no_lock_file_stops_a_mailbox_for_five_minutes_only() {
+    type Make = fn(&Path) -> bool;
+    let cases: [Make; 2] = [
+        |path| fs::create_dir(path).is_ok(),
+        |path| {
+            fs::write(path, STORED).unwrap();
+            // Only root can give a file away.
+            std::os::unix::fs::chown(path, Some(12_345), None).is_ok()
+        },
+    ];
+    for make in cases {
+        let place = Place::new();
+        let store = open(&place, "fcntl,dotlock");
+        if !make(&place.dotlock()) {
+            continue;
+        }
+        holder(&store);
+        let lock = fs::File::open(place.dotlock()).unwrap();
+        lock.set_modified(SystemTime::now() - Duration::from_secs(310)).unwrap();
+        deliver_to(&store, "alice").unwrap();
+        assert_eq!(fs::read_to_string(place.alice()).unwrap(), STORED);
+        assert!(place.dotlock().exists());
+        let refused = deliver_to(&open(&place, "dotlock"), "alice");
+        assert!(matches!(refused, Err(DeliveryError::Misconfigured(_))), "{refused:?}");
+    }
+}
+
+#[test]
 fn a_lock_file_whose_process_is_gone_or_that_is_old_is_broken() {
     let place = Place::new();
     let store = place.open();

@@ -93,6 +93,24 @@ fn another_user_s_file_is_refused() {
 }
 
 #[test]
+fn another_user_s_directory_is_refused() {
+    let place = Place::new();
+    let store = place.store_with("/%d/%n", Arc::new(Kernel::new()), Options::default());
+    store.open().unwrap();
+    let domain = place.root().join("example.org");
+    fs::create_dir(&domain).unwrap();
+    // Only root can give a directory away.
+    if std::os::unix::fs::chown(&domain, Some(12_345), None).is_ok() {
+        let alice = || mailbox("alice@example.org", IfMissing::Create);
+        let asked = store.admit(&alice(), None);
+        assert!(matches!(asked, Err(DeliveryError::Misconfigured(_))), "{asked:?}");
+        let refused = deliver(&store, alice());
+        assert!(matches!(refused, Err(DeliveryError::Misconfigured(_))), "{refused:?}");
+        assert!(names(&domain).is_empty());
+    }
+}
+
+#[test]
 fn no_symbolic_link_is_followed_on_the_way() {
     let place = Place::new();
     let store = place.store_with("/%d/%n", Arc::new(Kernel::new()), Options::default());
