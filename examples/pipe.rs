@@ -2,16 +2,17 @@
 //! transports do it. `cargo run --example pipe -- serve --store pipe:/PROGRAM --users any`
 //!
 //! The program is called as `PROGRAM check MAILBOX` (is it there?), `PROGRAM init
-//! MAILBOX` (make it) and `PROGRAM deliver MAILBOX` with the message on its
-//! standard input; the message is stored when it exits with 0, which it must do
-//! only once the message is safe. 67 is: no such mailbox; anything else: try later.
+//! MAILBOX` (make it) and `PROGRAM deliver MAILBOX` with the message on standard
+//! input. It exits with 0 once that is safe, 67: no such mailbox, else: try later.
 
 use postino::stores::{Built, Options, StoreUrlError, Stores, Url};
 use postino_store::{
     Delivery, DeliveryError, DeliveryId, IfMissing, MailStore, Mailbox, MailboxName, Timestamp,
 };
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::{
     io::{self, Write},
+    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, ExitCode, Stdio},
     sync::Arc,
@@ -33,7 +34,8 @@ impl Pipe {
 
     fn start(&self, verb: &str, mailbox: &MailboxName) -> Result<Child, DeliveryError> {
         let mut command = Command::new(&self.program);
-        command.arg(verb).arg(mailbox.as_str()).stdin(Stdio::piped()).stdout(Stdio::null());
+        command.process_group(0).arg(verb).arg(mailbox.as_str());
+        command.stdin(Stdio::piped()).stdout(Stdio::null());
         command.spawn().map_err(|cause| DeliveryError::io("start", &self.program, cause))
     }
 
@@ -61,10 +63,10 @@ impl MailStore for Pipe {
             io::copy(&mut delivery.message().body().reader(), stdin)
         });
         // The program stores when its input ends: not before the commit may begin,
-        // and never half a message.
+        // and never half a message; nor may a `cat` do so that it has started.
         let may_end = sent.map_err(|cause| self.failed(cause)).and(delivery.begin_commit());
         if let Err(error) = may_end {
-            let _ = child.kill();
+            let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
             let _ = child.wait();
             return Err(error);
         }

@@ -6,8 +6,11 @@
 #[allow(dead_code, unreachable_pub, reason = "its main and its way to it are the example's")]
 mod pipe;
 
-use postino_store::{MailStore, MailboxName, contract};
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc};
+use postino_store::{
+    Body, Delivery, DeliveryError, Fate, IfMissing, MailStore, Mailbox, MailboxName, Message,
+    Timestamp, contract,
+};
+use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, thread, time::Duration};
 use tempfile::TempDir;
 
 /// What the example pipes to: a directory for each mailbox, a file for each
@@ -58,6 +61,30 @@ impl contract::Harness for Harness {
         paths.sort_by_key(|path| fs::metadata(path).unwrap().modified().unwrap());
         paths.into_iter().map(|path| fs::read(path).unwrap()).collect()
     }
+}
+
+#[test]
+fn what_the_program_has_started_dies_with_it() {
+    let harness = Harness::new();
+    // More than a pipe holds: it is read from by the time that all is sent.
+    let body = Body::in_memory(vec![b'x'; 1024 * 1024]);
+    let message = Message::new(Timestamp::now_utc(), String::new(), false, body);
+    let mailbox = Mailbox::new(MailboxName::new("alice").unwrap(), IfMissing::Create);
+    let fate = Arc::new(Fate::default());
+    assert!(fate.withdraw());
+    let delivery = Delivery::new(
+        Arc::new(message),
+        mailbox,
+        "alice".to_owned(),
+        Vec::new(),
+        fate,
+        Box::new(|_| {}),
+    );
+    fs::write(harness.program(), "#!/bin/sh\n(cat; echo stored >\"$0.stored\")\nexit 0\n").unwrap();
+    let store = pipe::Pipe::new(harness.program());
+    assert!(matches!(store.deliver(&delivery), Err(DeliveryError::Expired)));
+    thread::sleep(Duration::from_millis(500));
+    assert!(!harness.0.path().join("program.stored").exists());
 }
 
 #[test]
