@@ -82,7 +82,7 @@ impl Ahead {
             .read(|database| body::find(database.connection(), digest))
             .and_then(|stored| match stored {
                 Some(_) => Ok(None),
-                None => alone(connections, |connection| body::begin(connection, body)).map(Some),
+                None => alone(connections, body::begin).map(Some),
             });
         let row = match begun {
             Ok(Some(row)) => row,
@@ -172,5 +172,79 @@ fn alone<T>(
             }
             done => return done,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PARTS_REMOVED, Shared, alone};
+    use crate::{body, connections::Connections, fault::Fault, place::Place};
+    use postino_files::Kernel;
+    use postino_store::Body;
+    use std::{path::Path, sync::Arc};
+
+    /// A body of 80 parts, each unlike the others.
+    fn octets() -> Vec<u8> {
+        (0..80).flat_map(|part| vec![part; 65_536]).collect()
+    }
+
+    fn connections(path: &Path) -> Arc<Connections> {
+        Arc::new(Connections::new(Place::new(path.to_owned(), Arc::new(Kernel::new()))))
+    }
+
+    /// What stands in the parts of a body.
+    fn parts(connections: &Connections, row: i64) -> Vec<u8> {
+        let read = connections.read(|database| {
+            let mut statement = database
+                .connection()
+                .prepare("SELECT content FROM body_parts WHERE body = ?1 ORDER BY part")
+                .unwrap();
+            let parts = statement.query_map([row], |row| row.get::<_, Vec<u8>>(0)).unwrap();
+            Ok::<_, Fault>(parts.flat_map(Result::unwrap).collect())
+        });
+        read.unwrap()
+    }
+
+    #[test]
+    fn a_body_that_another_process_is_removing_is_written_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mail.db");
+        let (own, other) = (connections(&path), connections(&path));
+        own.place().make().unwrap();
+        let body = Body::in_memory(octets());
+        let shared = Shared::prepare(&own, &body).unwrap();
+        let row = shared.ahead.as_ref().unwrap().row();
+        let remove = |connection: &_| body::remove_some(connection, row, PARTS_REMOVED);
+        assert!(!alone(&other, remove).unwrap(), "it is gone at once");
+        let stored = alone(&own, |connection| {
+            let row = body::row_for(connection, &body, Some(&shared));
+            Ok(row.map(|(row, ahead)| (row, ahead.is_some())).ok())
+        });
+        let (stored, is_ahead) = stored.unwrap().expect("it is stored");
+        assert!(!is_ahead && stored != row);
+        assert!(parts(&own, stored) == octets(), "it is not whole");
+        drop(shared);
+        assert!(parts(&own, row).is_empty());
+        assert!(parts(&own, stored) == octets(), "it was removed");
+    }
+
+    #[test]
+    fn a_body_that_another_process_is_removing_is_not_gone_on_with() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mail.db");
+        let (own, other) = (connections(&path), connections(&path));
+        own.place().make().unwrap();
+        let part = vec![0; 65_536];
+        let row = alone(&own, body::begin).unwrap();
+        let extend = |at| alone(&own, |connection| body::extend(connection, row, at, &part));
+        for at in 0..3 {
+            assert!(extend(at).unwrap());
+        }
+        assert!(!extend(5).unwrap(), "parts are missing");
+        assert!(!alone(&other, |connection| body::remove_some(connection, row, 2)).unwrap());
+        assert!(!extend(3).unwrap());
+        assert!(!extend(0).unwrap());
+        assert!(alone(&other, |connection| body::remove_some(connection, row, 2)).unwrap());
+        assert!(!extend(0).unwrap());
     }
 }

@@ -5,7 +5,10 @@
 //! May not: begin or end a transaction.
 //! Holds: a body without a digest belongs to whoever writes it ahead of its
 //! messages, and no message refers to it; the first message to refer to it gives
-//! it the digest, in the same transaction. A large body is never whole in memory.
+//! it the digest, in the same transaction. Until then its octets are those written
+//! so far: whoever writes it goes on only where they are as he left them, and
+//! whoever removes it first makes them [`BEING_REMOVED`], so that nobody ever
+//! takes a rest for the whole. A large body is never whole in memory.
 
 use crate::{
     ahead::{Ahead, Shared},
@@ -21,6 +24,9 @@ pub(crate) const WHOLE_OCTETS_MAX: u64 = 256 * 1024;
 
 /// Octets of a part; the last one may have fewer.
 const PART_OCTETS: u64 = 64 * 1024;
+
+/// The octets of a body some of whose parts may be gone already.
+const BEING_REMOVED: i64 = -1;
 
 /// SHA-256 of a body.
 pub(crate) type Digest = [u8; 32];
@@ -87,8 +93,14 @@ pub(crate) fn row_for<'a>(
     }
     if let Some(ahead) = shared.and_then(|shared| shared.ahead.as_ref()) {
         let taken = connection
-            .prepare_cached("UPDATE bodies SET digest = ?2 WHERE id = ?1 AND digest IS NULL")
-            .and_then(|mut statement| statement.execute(params![ahead.row(), digest]))
+            .prepare_cached(
+                "UPDATE bodies SET digest = ?2 WHERE id = ?1 AND digest IS NULL AND octets = ?3
+                     AND (SELECT count(*) FROM body_parts WHERE body = ?1) = ?4",
+            )
+            .and_then(|mut statement| {
+                let parts = body.len().div_ceil(PART_OCTETS);
+                statement.execute(params![ahead.row(), digest, number(body.len()), number(parts)])
+            })
             .doing("write to")?;
         if taken == 1 {
             return Ok((ahead.row(), Some(ahead)));
@@ -111,35 +123,49 @@ fn write(connection: &Connection, body: &Body, digest: &Digest) -> Result<i64, S
 }
 
 /// Makes the row of a body that is written ahead, part by part.
-pub(crate) fn begin(connection: &Connection, body: &Body) -> Result<i64, Fault> {
-    insert(connection, None, body.len(), None)
+pub(crate) fn begin(connection: &Connection) -> Result<i64, Fault> {
+    insert(connection, None, 0, None)
 }
 
-/// Writes a part of a body that has no digest yet; says whether that was still
-/// there.
+/// Writes the next part of a body that has no digest yet; says whether that was
+/// still there, with all parts before this one.
 pub(crate) fn extend(
     connection: &Connection,
     row: i64,
-    number: u64,
+    at: u64,
     part: &[u8],
 ) -> Result<bool, Fault> {
-    let is_there = connection
-        .prepare_cached("SELECT 1 FROM bodies WHERE id = ?1 AND digest IS NULL")
-        .and_then(|mut statement| statement.exists([row]))
-        .doing("look for a body in")?;
-    if is_there {
-        insert_part(connection, row, number, part)?;
+    let extended = connection
+        .prepare_cached(
+            "UPDATE bodies SET octets = octets + ?3
+                 WHERE id = ?1 AND digest IS NULL AND octets = ?2",
+        )
+        .and_then(|mut statement| {
+            let before = at.saturating_mul(PART_OCTETS);
+            statement.execute(params![row, number(before), number(part.len() as u64)])
+        })
+        .doing("write to")?;
+    if extended == 1 {
+        insert_part(connection, row, at, part)?;
     }
-    Ok(is_there)
+    Ok(extended == 1)
 }
 
 /// Removes up to so many parts of a body without a digest, and the body with the
-/// last of them; says whether it is gone.
+/// last of them; says whether it is gone, or has a digest. Whoever writes it will
+/// neither go on nor use it, from the first of these transactions on.
 pub(crate) fn remove_some(connection: &Connection, row: i64, parts: u32) -> Result<bool, Fault> {
+    let marked = connection
+        .prepare_cached("UPDATE bodies SET octets = ?2 WHERE id = ?1 AND digest IS NULL")
+        .and_then(|mut statement| statement.execute([row, BEING_REMOVED]))
+        .doing("write to")?;
+    if marked == 0 {
+        return Ok(true);
+    }
     let removed = connection
         .prepare_cached(
-            "DELETE FROM body_parts WHERE id IN (SELECT id FROM body_parts WHERE body = ?1
-                 AND EXISTS (SELECT 1 FROM bodies WHERE id = ?1 AND digest IS NULL) LIMIT ?2)",
+            "DELETE FROM body_parts WHERE id IN
+                 (SELECT id FROM body_parts WHERE body = ?1 LIMIT ?2)",
         )
         .and_then(|mut statement| statement.execute(params![row, parts]))
         .doing("write to")?;
