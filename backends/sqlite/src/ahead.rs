@@ -34,6 +34,9 @@ const LOCK_SLEEP: Duration = Duration::from_millis(10);
 /// Parts removed in one transaction, 4 MiB of them.
 const PARTS_REMOVED: u32 = 64;
 
+/// By what they are divided where the disk has no room for so much of a log.
+const PARTS_DIVISOR: u32 = 8;
+
 /// What is shared.
 pub(crate) struct Shared {
     pub(crate) digest: Digest,
@@ -149,8 +152,19 @@ pub(crate) fn remove_unreferenced(connections: &Connections) -> Result<(), Fault
 
 /// Removes a body, if no message refers to it, a few parts at a time.
 fn remove(connections: &Connections, row: i64) -> Result<(), Fault> {
-    while !alone(connections, |connection| body::remove_some(connection, row, PARTS_REMOVED))? {}
-    Ok(())
+    let mut parts = PARTS_REMOVED;
+    loop {
+        match alone(connections, |connection| body::remove_some(connection, row, parts)) {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(fault) if fault.is_full() && parts > 1 => {
+                // A log that is copied begins anew, and what there is of it suffices.
+                wal::checkpoint(connections);
+                parts /= PARTS_DIVISOR;
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
 }
 
 /// One transaction. Waits for another process's lock, but not with the writer held.

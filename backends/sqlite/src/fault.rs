@@ -79,6 +79,11 @@ impl Fault {
         matches!(self, Self::Sqlite { meaning: Meaning::Locked, .. })
     }
 
+    /// Whether the disk has no room for it.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Sqlite { meaning: Meaning::Full, .. })
+    }
+
     /// Whether only the row failed, or the disk is full: what else is to be
     /// stored may succeed.
     pub(crate) fn is_one_rows(&self) -> bool {

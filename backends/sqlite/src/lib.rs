@@ -182,9 +182,19 @@ impl MailStore for Sqlite {
         }
         self.connections.write(|_| Ok(())).map_err(failed)?;
         match ahead::remove_unreferenced(&self.connections) {
-            // Others write just now; what was left does no harm until the next start.
+            Err(fault @ (Fault::Refused { .. } | Fault::Missing { .. })) => Err(failed(fault)),
+            // Others write just now.
             Err(fault) if fault.is_locked() => Ok(()),
-            removed => removed.map_err(failed),
+            // What was left does no harm: mail that is there can be read, and a
+            // disk that is full has room again some day.
+            Err(fault) => {
+                log::warn!(
+                    "what an earlier run left in the database is removed later: {}",
+                    failed(fault)
+                );
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
     }
 

@@ -258,6 +258,35 @@ fn a_full_disk_is_told_as_such_and_costs_no_stored_message() {
     assert_whole(&place.path());
 }
 
+#[test]
+fn a_start_on_a_full_disk_serves_and_cleans_up_once_there_is_room() {
+    let place = Place::new();
+    let Some(_mounted) = Mounted::new(place.directory()) else { return };
+    let store = place.open();
+    deliver_prepared(&store, mailbox("a@example.org"), Body::in_memory(octets(1, 20_000))).unwrap();
+    drop(store);
+    // As a process leaves it that is killed while it writes ahead.
+    let database = foreign(&place.path());
+    database
+        .execute_batch(
+            "PRAGMA wal_autocheckpoint = 0;
+             INSERT INTO bodies (octets) VALUES (26 * 65536);
+             WITH parts (part) AS (VALUES (0) UNION ALL SELECT part + 1 FROM parts WHERE part < 25)
+                 INSERT INTO body_parts (body, part, content)
+                 SELECT (SELECT max(id) FROM bodies), part, randomblob(65536) FROM parts",
+        )
+        .unwrap();
+    let ballast = place.directory().join("ballast");
+    let filled = std::fs::write(&ballast, octets(0, 6 << 20));
+    assert!(filled.is_err(), "the disk is not full");
+    let store = place.open();
+    assert_eq!(number(&database, "SELECT count(*) FROM bodies WHERE digest IS NULL"), 1);
+    std::fs::remove_file(ballast).unwrap();
+    drop((database, store));
+    place.open();
+    assert_whole(&place.path());
+}
+
 /// Meets the limit on a file's size at a COMMIT; that limit is lifted later.
 fn deliver_to_the_limit(path: &Path) {
     let store = store_at(path.to_owned(), false);
