@@ -81,11 +81,13 @@ impl Ahead {
         body: &Body,
         digest: &Digest,
     ) -> Result<Option<Self>, DeliveryError> {
+        // A message that is sent again and again must not fill the disk with its rests.
+        remove_remains(connections);
         let begun = connections
             .read(|database| body::find(database.connection(), digest))
             .and_then(|stored| match stored {
                 Some(_) => Ok(None),
-                None => alone(connections, body::begin).map(Some),
+                None => alone(connections, LOCK_WAIT, body::begin).map(Some),
             });
         let row = match begun {
             Ok(Some(row)) => row,
@@ -107,7 +109,7 @@ impl Ahead {
     fn extend(&self, body: &Body) -> Result<Written, DeliveryError> {
         let mut parts = Parts::of(body);
         while let Some((number, part)) = parts.next()? {
-            let written = alone(&self.connections, |connection| {
+            let written = alone(&self.connections, LOCK_WAIT, |connection| {
                 body::extend(connection, self.row, number, part)
             });
             match written {
@@ -136,25 +138,41 @@ impl Ahead {
 impl Drop for Ahead {
     fn drop(&mut self) {
         if !self.is_stored.load(Ordering::Acquire) {
-            // What cannot be removed now goes at the next start.
-            let _ = remove(&self.connections, self.row);
+            let _ = remove_or_keep(&self.connections, &[self.row], LOCK_WAIT);
         }
     }
 }
 
 /// Removes the bodies that no message refers to: a crash left them.
 pub(crate) fn remove_unreferenced(connections: &Connections) -> Result<(), Fault> {
-    for row in connections.write(|database| body::unreferenced(database.connection()))? {
-        remove(connections, row)?;
+    let rows = connections.write(|database| body::unreferenced(database.connection()))?;
+    remove_or_keep(connections, &rows, LOCK_WAIT)
+}
+
+/// Removes what could not be removed before. Waits for no other process's lock:
+/// where it fails it is tried again soon.
+pub(crate) fn remove_remains(connections: &Connections) {
+    let rows = connections.remains().take();
+    let _ = remove_or_keep(connections, &rows, Duration::ZERO);
+}
+
+/// Removes bodies, as far as no message refers to them; keeps in mind those that
+/// cannot be removed now.
+fn remove_or_keep(connections: &Connections, rows: &[i64], wait: Duration) -> Result<(), Fault> {
+    for (at, row) in rows.iter().enumerate() {
+        if let Err(fault) = remove(connections, *row, wait) {
+            rows.iter().skip(at).for_each(|row| connections.remains().keep(*row));
+            return Err(fault);
+        }
     }
     Ok(())
 }
 
 /// Removes a body, if no message refers to it, a few parts at a time.
-fn remove(connections: &Connections, row: i64) -> Result<(), Fault> {
+fn remove(connections: &Connections, row: i64, wait: Duration) -> Result<(), Fault> {
     let mut parts = PARTS_REMOVED;
     loop {
-        match alone(connections, |connection| body::remove_some(connection, row, parts)) {
+        match alone(connections, wait, |connection| body::remove_some(connection, row, parts)) {
             Ok(true) => return Ok(()),
             Ok(false) => {}
             Err(fault) if fault.is_full() && parts > 1 => {
@@ -167,10 +185,11 @@ fn remove(connections: &Connections, row: i64) -> Result<(), Fault> {
     }
 }
 
-/// One transaction. Waits for another process's lock, but not with the writer held.
+/// One transaction. Waits so long for another process's lock, but not with the writer held.
 /// It is synced as any other: a log is worth no more than its oldest frames.
 fn alone<T>(
     connections: &Connections,
+    wait: Duration,
     act: impl Fn(&rusqlite::Connection) -> Result<T, Fault>,
 ) -> Result<T, Fault> {
     let began = Instant::now();
@@ -181,7 +200,7 @@ fn alone<T>(
             transaction.commit().doing("commit to").map(|()| done)
         });
         match done {
-            Err(fault) if fault.is_locked() && began.elapsed() < LOCK_WAIT => {
+            Err(fault) if fault.is_locked() && began.elapsed() < wait => {
                 thread::sleep(LOCK_SLEEP);
             }
             done => return done,
@@ -191,7 +210,7 @@ fn alone<T>(
 
 #[cfg(test)]
 mod tests {
-    use super::{PARTS_REMOVED, Shared, alone};
+    use super::{LOCK_WAIT, PARTS_REMOVED, Shared, alone};
     use crate::{body, connections::Connections, fault::Fault, place::Place};
     use postino_files::Kernel;
     use postino_store::Body;
@@ -229,8 +248,8 @@ mod tests {
         let shared = Shared::prepare(&own, &body).unwrap();
         let row = shared.ahead.as_ref().unwrap().row();
         let remove = |connection: &_| body::remove_some(connection, row, PARTS_REMOVED);
-        assert!(!alone(&other, remove).unwrap(), "it is gone at once");
-        let stored = alone(&own, |connection| {
+        assert!(!alone(&other, LOCK_WAIT, remove).unwrap(), "it is gone at once");
+        let stored = alone(&own, LOCK_WAIT, |connection| {
             let row = body::row_for(connection, &body, Some(&shared));
             Ok(row.map(|(row, ahead)| (row, ahead.is_some())).ok())
         });
@@ -249,16 +268,21 @@ mod tests {
         let (own, other) = (connections(&path), connections(&path));
         own.place().make().unwrap();
         let part = vec![0; 65_536];
-        let row = alone(&own, body::begin).unwrap();
-        let extend = |at| alone(&own, |connection| body::extend(connection, row, at, &part));
+        let row = alone(&own, LOCK_WAIT, body::begin).unwrap();
+        let extend =
+            |at| alone(&own, LOCK_WAIT, |connection| body::extend(connection, row, at, &part));
         for at in 0..3 {
             assert!(extend(at).unwrap());
         }
         assert!(!extend(5).unwrap(), "parts are missing");
-        assert!(!alone(&other, |connection| body::remove_some(connection, row, 2)).unwrap());
+        assert!(
+            !alone(&other, LOCK_WAIT, |connection| body::remove_some(connection, row, 2)).unwrap()
+        );
         assert!(!extend(3).unwrap());
         assert!(!extend(0).unwrap());
-        assert!(alone(&other, |connection| body::remove_some(connection, row, 2)).unwrap());
+        assert!(
+            alone(&other, LOCK_WAIT, |connection| body::remove_some(connection, row, 2)).unwrap()
+        );
         assert!(!extend(0).unwrap());
     }
 }

@@ -1,5 +1,5 @@
 //! The connections that the store keeps: one that writes, one that reads, one
-//! that checkpoints.
+//! that checkpoints; and what is known of the database between their uses.
 //!
 //! Lives here: opening each at need, and giving it up when it cannot be used any
 //! more.
@@ -13,6 +13,7 @@ use crate::{
     fault::{Doing, Fault},
     gate::Gate,
     place::Place,
+    remains::Remains,
     wal::Wal,
 };
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 pub(crate) struct Connections {
     place: Place,
     wal: Arc<Wal>,
+    remains: Remains,
     writer: Gate<Option<Database>>,
     reader: Mutex<Option<Database>>,
     checkpointer: Mutex<Option<Database>>,
@@ -32,6 +34,7 @@ impl Connections {
         Self {
             place,
             wal: Arc::default(),
+            remains: Remains::default(),
             writer: Gate::new(None),
             reader: Mutex::default(),
             checkpointer: Mutex::default(),
@@ -44,6 +47,10 @@ impl Connections {
 
     pub(crate) fn wal(&self) -> &Wal {
         &self.wal
+    }
+
+    pub(crate) fn remains(&self) -> &Remains {
+        &self.remains
     }
 
     /// Waits for the writer, which others of our threads may have.

@@ -22,6 +22,7 @@ mod fault;
 mod gate;
 mod id;
 mod place;
+mod remains;
 mod schema;
 mod wal;
 
@@ -208,11 +209,12 @@ impl MailStore for Sqlite {
     }
 
     fn wants_upkeep(&self) -> bool {
-        self.connections.wal().is_due()
+        self.connections.wal().is_due() || !self.connections.remains().is_empty()
     }
 
     fn upkeep(&self) {
         wal::checkpoint(&self.connections);
+        ahead::remove_remains(&self.connections);
     }
 
     fn init(&self, mailboxes: &[MailboxName]) -> Result<(), DeliveryError> {

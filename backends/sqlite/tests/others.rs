@@ -5,8 +5,8 @@
 mod common;
 
 use common::{
-    HEADER, Place, assert_whole, deliver, deliver_prepared, foreign, has, mailbox, number, octets,
-    python, shared, spooled,
+    HEADER, Place, assert_whole, deliver, deliver_prepared, deliveries, foreign, has, mailbox,
+    number, octets, python, shared, spooled,
 };
 use postino_store::{Body, DeliveryError, IfMissing, MailStore, Mailbox};
 use std::{
@@ -306,4 +306,45 @@ fn a_long_reader_that_makes_the_log_grow_is_told_of() {
     (10..20).for_each(&mut deliver);
     assert_eq!(told(), 1, "{:?}", LINES.0.lock().unwrap());
     holder.end();
+}
+
+#[test]
+fn what_a_foreign_writers_lock_has_left_is_removed_by_upkeep() {
+    let place = Place::new();
+    let store = place.open();
+    let database = foreign(&place.path());
+    let prepare = |seed| {
+        let message = shared(spooled(octets(seed, 1 << 20)));
+        let prepared = store.prepare(&message, &[]).unwrap();
+        (message, prepared)
+    };
+    let bodies = || number(&database, "SELECT count(*) FROM bodies");
+    let leave = |what| {
+        database.execute_batch("BEGIN IMMEDIATE").unwrap();
+        drop(what);
+        store.upkeep();
+        assert!(store.wants_upkeep(), "it has forgotten what it left");
+        database.execute_batch("COMMIT").unwrap();
+    };
+    let (message, prepared) = prepare(1);
+    assert!(!store.wants_upkeep());
+    leave(prepare(2));
+    assert_eq!(bodies(), 2);
+    store.upkeep();
+    assert!(!store.wants_upkeep());
+    assert_eq!(bodies(), 1);
+    // Where no batch ends, the next large message does it.
+    leave(prepare(3));
+    drop(prepare(4));
+    assert!(!store.wants_upkeep());
+    assert_eq!(bodies(), 1);
+    // Which is still needed.
+    let (batch, answers) = deliveries(&message, &[mailbox("a@example.org")]);
+    let batch: Vec<_> =
+        batch.into_iter().map(|each| each.with_prepared(prepared.clone())).collect();
+    store.deliver_batch(&batch);
+    assert!(matches!(answers.lock().unwrap()[0], Some(Ok(_))));
+    drop((batch, prepared));
+    assert_eq!(number(&database, "SELECT max(id) FROM bodies"), 1);
+    assert_whole(&place.path());
 }
