@@ -5,7 +5,8 @@
 //! May not: open a file that SQLite has open: closing it would drop SQLite's locks
 //! on it (POSIX locks vanish when any descriptor of the file closes).
 //! Holds: a database that is not there is made by [`Place::make`] alone, which
-//! overwrites nothing.
+//! overwrites nothing, and makes none beside the log of one that is gone: SQLite
+//! would write that log into it.
 
 use crate::{
     fault::{Doing, Fault},
@@ -27,6 +28,9 @@ const FILE_MODE: u32 = 0o600;
 
 /// What the file is called until it is whole.
 const DRAFT_SUFFIX: &str = ".new";
+
+/// What SQLite calls the files that may hold what a database does not hold yet.
+const LOG_SUFFIXES: [&str; 2] = ["-wal", "-journal"];
 
 /// Where the database is.
 pub(crate) struct Place {
@@ -107,9 +111,39 @@ impl Place {
         }
     }
 
+    /// The log of a database that is gone: there may be mail in it.
+    fn orphaned_log(&self) -> Result<Option<PathBuf>, Fault> {
+        // An empty file may be reached by a symbolic link; SQLite has the log beside
+        // the file itself.
+        let itself = fs::canonicalize(&self.path).ok();
+        for path in [Some(&self.path), itself.as_ref()].into_iter().flatten() {
+            for suffix in LOG_SUFFIXES {
+                let mut log = path.clone().into_os_string();
+                log.push(suffix);
+                let log = PathBuf::from(log);
+                match self.files.stat_path(&log) {
+                    Ok(status) if status.size > 0 => return Ok(Some(log)),
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(Fault::file("look at", log, &error));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// Makes an empty database, and the directories above it, durably. An empty
     /// file in its place goes; anything else stays, and is an error.
     pub(crate) fn make(&self) -> Result<(), Fault> {
+        if let Some(log) = self.orphaned_log()? {
+            return Err(Fault::Refused {
+                why: format!(
+                    "there is a log without its database, {}, which may hold mail: put the database back, or move the log away",
+                    log.display()
+                ),
+            });
+        }
         let failed = |error: &io::Error| Fault::file("make", &self.path, error);
         let name = self.path.file_name().ok_or_else(|| failed(&io::ErrorKind::NotFound.into()))?;
         let (name, mut draft) = (Path::new(name), name.to_owned());

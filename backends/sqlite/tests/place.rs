@@ -101,6 +101,56 @@ fn where_the_marker_is_required_only_init_makes_it() {
 }
 
 #[test]
+fn no_database_is_made_beside_the_log_of_one_that_is_gone() {
+    for suffix in ["-wal", "-journal"] {
+        for is_empty in [false, true] {
+            let place = Place::new();
+            if is_empty {
+                fs::write(place.path(), "").unwrap();
+            }
+            let log = format!("{}{suffix}", place.path().display());
+            fs::write(&log, "some mail").unwrap();
+            let before = place.names();
+            let init = |store: &Sqlite| store.init(&[MailboxName::new("bob").unwrap()]);
+            for text in [
+                misconfigured(place.store().open()),
+                misconfigured(init(&place.store())),
+                misconfigured(init(&store_at(place.path(), true))),
+            ] {
+                let why = format!(
+                    "there is a log without its database, {log}, which may hold mail: put the database back, or move the log away"
+                );
+                assert!(text.contains(&why), "{text}");
+            }
+            assert_missing(&place, &place.store());
+            assert_eq!(place.names(), before);
+            assert_eq!(fs::read(&log).unwrap(), b"some mail");
+            // An empty one holds nothing.
+            fs::write(&log, "").unwrap();
+            deliver(&place.open(), mailbox("alice@example.org")).unwrap();
+        }
+    }
+}
+
+#[test]
+fn mail_in_the_log_of_a_database_that_was_away_is_there_when_it_is_back() {
+    let (place, away) = (Place::new(), Place::new());
+    let store = place.open();
+    deliver(&store, mailbox("alice@example.org")).unwrap();
+    // As a kill leaves the three.
+    for name in ["mail.db", "mail.db-wal"] {
+        fs::copy(place.directory().join(name), away.directory().join(name)).unwrap();
+    }
+    let aside = away.directory().join("aside");
+    fs::rename(away.path(), &aside).unwrap();
+    misconfigured(away.store().open());
+    fs::rename(&aside, away.path()).unwrap();
+    away.open();
+    assert_eq!(number(&foreign(&away.path()), "SELECT count(*) FROM messages"), 1);
+    assert_whole(&away.path());
+}
+
+#[test]
 fn what_a_crash_left_of_a_making_is_no_hindrance() {
     let place = Place::new();
     fs::write(place.directory().join("mail.db.new"), "half of it").unwrap();
