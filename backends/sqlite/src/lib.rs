@@ -43,6 +43,8 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
+    time::{Duration, Instant},
 };
 
 /// Batches at the same time: a database has one writer.
@@ -50,6 +52,12 @@ const AT_ONCE: usize = 1;
 
 /// Deliveries that share one COMMIT.
 const TOGETHER: usize = 256;
+
+/// How long a start waits for another one's first steps.
+const OPEN_WAIT: Duration = Duration::from_secs(1);
+
+/// Between two tries.
+const OPEN_SLEEP: Duration = Duration::from_millis(10);
 
 /// How a SQLite store is set up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -123,8 +131,28 @@ impl Sqlite {
     fn make(&self) -> Result<bool, Fault> {
         let place = self.connections.place();
         match place.look()? {
-            place::Found::Nothing => place.make().map(|()| true),
+            place::Found::Nothing => place.make(),
             place::Found::File { .. } => Ok(false),
+        }
+    }
+
+    /// Makes the database where that is allowed and there is none, and opens it.
+    /// Another process may be making it just now, or setting it up.
+    fn make_and_use(&self, may_make: bool) -> Result<(), Fault> {
+        let began = Instant::now();
+        loop {
+            let done = (|| {
+                if may_make && self.make()? {
+                    self.was_made.store(true, Ordering::Relaxed);
+                }
+                self.connections.write(|_| Ok(()))
+            })();
+            match done {
+                Err(fault) if fault.is_locked() && began.elapsed() < OPEN_WAIT => {
+                    thread::sleep(OPEN_SLEEP);
+                }
+                done => return done,
+            }
         }
     }
 }
@@ -178,10 +206,7 @@ impl MailStore for Sqlite {
 
     fn open(&self) -> Result<(), DeliveryError> {
         let failed = |fault: Fault| self.error(&fault);
-        if !self.require_marker && self.make().map_err(failed)? {
-            self.was_made.store(true, Ordering::Relaxed);
-        }
-        self.connections.write(|_| Ok(())).map_err(failed)?;
+        self.make_and_use(!self.require_marker).map_err(failed)?;
         match ahead::remove_unreferenced(&self.connections) {
             Err(fault @ (Fault::Refused { .. } | Fault::Missing { .. })) => Err(failed(fault)),
             // Others write just now.
@@ -218,8 +243,8 @@ impl MailStore for Sqlite {
     }
 
     fn init(&self, mailboxes: &[MailboxName]) -> Result<(), DeliveryError> {
-        self.make()
-            .and_then(|_| {
+        self.make_and_use(true)
+            .and_then(|()| {
                 self.connections.write(|database| {
                     let transaction = database.write()?;
                     for name in mailboxes {

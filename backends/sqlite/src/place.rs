@@ -9,12 +9,13 @@
 //! would write that log into it.
 
 use crate::{
-    fault::{Doing, Fault},
+    fault::{Doing, Fault, Meaning},
     schema,
 };
-use postino_files::{Dir, Files, Identity, Kind, Space, root::open_or_make};
+use postino_files::{Dir, Files, Identity, Kind, Lock, Space, root::open_or_make};
 use rusqlite::{Connection, OpenFlags};
 use std::{
+    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -26,7 +27,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 /// The database's own; SQLite gives it to the files beside it.
 const FILE_MODE: u32 = 0o600;
 
-/// What the file is called until it is whole.
+/// What the file is called until it is whole, behind a number of its own.
 const DRAFT_SUFFIX: &str = ".new";
 
 /// What SQLite calls the files that may hold what a database does not hold yet.
@@ -118,9 +119,7 @@ impl Place {
         let itself = fs::canonicalize(&self.path).ok();
         for path in [Some(&self.path), itself.as_ref()].into_iter().flatten() {
             for suffix in LOG_SUFFIXES {
-                let mut log = path.clone().into_os_string();
-                log.push(suffix);
-                let log = PathBuf::from(log);
+                let log = suffixed(path.as_os_str(), suffix);
                 match self.files.stat_path(&log) {
                     Ok(status) if status.size > 0 => return Ok(Some(log)),
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -133,10 +132,16 @@ impl Place {
         Ok(None)
     }
 
-    /// Makes an empty database, and the directories above it, durably. An empty
-    /// file in its place goes; anything else stays, and is an error.
-    pub(crate) fn make(&self) -> Result<(), Fault> {
+    /// Makes an empty database, and the directories above it, durably; says whether
+    /// it did, or another process was faster. An empty file in its place goes;
+    /// anything else stays, and is an error.
+    pub(crate) fn make(&self) -> Result<bool, Fault> {
+        let failed = |error: &io::Error| Fault::file("make", &self.path, error);
         if let Some(log) = self.orphaned_log()? {
+            // Whoever was faster may have a log by now.
+            if self.is_made()? {
+                return Ok(false);
+            }
             return Err(Fault::Refused {
                 why: format!(
                     "there is a log without its database, {}, which may hold mail: put the database back, or move the log away",
@@ -144,27 +149,56 @@ impl Place {
                 ),
             });
         }
-        let failed = |error: &io::Error| Fault::file("make", &self.path, error);
         let name = self.path.file_name().ok_or_else(|| failed(&io::ErrorKind::NotFound.into()))?;
-        let (name, mut draft) = (Path::new(name), name.to_owned());
-        draft.push(DRAFT_SUFFIX);
-        let draft = Path::new(&draft);
+        // A name that no other process uses, should the lock not reach it.
+        let own = postino_files::random().map_err(|e| failed(&e))?;
+        let draft = suffixed(name, &format!(".{own:016x}{DRAFT_SUFFIX}"));
+        let (name, draft) = (Path::new(name), draft.as_path());
         let directory =
             open_or_make(&*self.files, self.directory(), DIRECTORY_MODE).map_err(|e| failed(&e))?;
-        // What a crash left of an earlier try.
-        self.remove(&directory, draft)?;
+        let _lock = self.lock(&directory)?;
+        if self.is_made()? {
+            return Ok(false);
+        }
         drop(self.files.create(&directory, draft, FILE_MODE).map_err(|e| failed(&e))?);
         let made = fill(&self.directory().join(draft)).and_then(|()| {
             if self.files.stat(&directory, name).is_ok_and(|status| status.size == 0) {
                 self.remove(&directory, name)?;
             }
-            let renamed = self.files.rename(&directory, draft, &directory, name);
-            renamed.and_then(|()| self.files.sync_dir(&directory)).map_err(|e| failed(&e))
+            let is_ours = match self.files.rename(&directory, draft, &directory, name) {
+                Ok(()) => true,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && self.is_made()? => {
+                    false
+                }
+                Err(error) => return Err(failed(&error)),
+            };
+            self.files.sync_dir(&directory).map_err(|e| failed(&e))?;
+            Ok(is_ours)
         });
-        if made.is_err() {
+        if !matches!(made, Ok(true)) {
             let _ = self.files.unlink(&directory, draft);
         }
         made
+    }
+
+    fn is_made(&self) -> Result<bool, Fault> {
+        Ok(matches!(self.look()?, Found::File { .. }))
+    }
+
+    /// Keeps other processes from making one meanwhile: what is an empty file to one
+    /// of them could be another one's new database by the time that he removes it.
+    fn lock(&self, directory: &Dir) -> Result<postino_files::File, Fault> {
+        let failed = |error: &io::Error| Fault::file("lock", self.directory(), error);
+        let open = self.files.open(directory, Path::new(".")).map_err(|e| failed(&e))?;
+        match self.files.try_lock(&open, Lock::Flock) {
+            Ok(true) => Ok(open),
+            Ok(false) => Err(Fault::Sqlite {
+                doing: "make",
+                meaning: Meaning::Locked,
+                text: "another process makes it just now".to_owned(),
+            }),
+            Err(error) => Err(failed(&error)),
+        }
     }
 
     fn remove(&self, directory: &Dir, name: &Path) -> Result<(), Fault> {
@@ -175,6 +209,13 @@ impl Place {
             _ => Ok(()),
         }
     }
+}
+
+/// A name with something behind it.
+fn suffixed(name: &OsStr, suffix: &str) -> PathBuf {
+    let mut suffixed = name.to_owned();
+    suffixed.push(suffix);
+    suffixed.into()
 }
 
 /// Makes a database of an empty file that nobody else knows yet, and syncs it.

@@ -16,6 +16,8 @@ use std::{
     fmt::Debug,
     fs,
     os::unix::fs::{PermissionsExt, symlink},
+    sync::Barrier,
+    thread,
 };
 
 #[track_caller]
@@ -153,10 +155,40 @@ fn mail_in_the_log_of_a_database_that_was_away_is_there_when_it_is_back() {
 #[test]
 fn what_a_crash_left_of_a_making_is_no_hindrance() {
     let place = Place::new();
-    fs::write(place.directory().join("mail.db.new"), "half of it").unwrap();
+    fs::write(place.directory().join("mail.db.00c0ffee00c0ffee.new"), "half of it").unwrap();
     place.open();
     assert_eq!(place.names()[0], "mail.db");
-    assert!(!place.names().contains(&"mail.db.new".to_owned()));
+}
+
+#[test]
+fn all_of_several_first_starts_at_once_use_one_database() {
+    for round in 0..10 {
+        let place = Place::new();
+        if round % 2 == 1 {
+            fs::write(place.path(), "").unwrap();
+        }
+        let start = Barrier::new(6);
+        let stores: Vec<_> = thread::scope(|scope| {
+            let starts: Vec<_> = (0..6)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let store = place.store();
+                        start.wait();
+                        store.open().map(|()| store)
+                    })
+                })
+                .collect();
+            starts.into_iter().map(|start| start.join().unwrap().unwrap()).collect()
+        });
+        assert_eq!(stores.iter().filter(|store| store.notice().is_some()).count(), 1);
+        for store in &stores {
+            deliver(store, mailbox("alice@example.org")).unwrap();
+        }
+        assert_eq!(number(&foreign(&place.path()), "SELECT count(*) FROM messages"), 6);
+        assert_whole(&place.path());
+        drop(stores);
+        assert_eq!(place.names(), ["mail.db"]);
+    }
 }
 
 #[test]
