@@ -115,8 +115,10 @@ impl Workers {
                 self.pass_on(&turn);
             }
         }
-        if let Some(turn) = own {
-            self.run(&turn, seat);
+        match own {
+            Some(turn) => self.run(&turn, seat),
+            // No batch follows, where the store could not prepare the message.
+            None => self.keep_up(),
         }
     }
 
@@ -170,17 +172,28 @@ impl Workers {
 
     /// Has a worker do the store's upkeep, where the store wants it.
     fn keep_up(self: &Arc<Self>) {
-        let wants = catch_unwind(AssertUnwindSafe(|| self.store.wants_upkeep()));
-        if wants.unwrap_or(false) && !self.in_upkeep.swap(true, Ordering::AcqRel) {
+        if self.wants_upkeep() && !self.in_upkeep.swap(true, Ordering::AcqRel) {
             let workers = Arc::clone(self);
             self.crew.put(move |_| {
-                let done = catch_unwind(AssertUnwindSafe(|| workers.store.upkeep()));
-                workers.in_upkeep.store(false, Ordering::Release);
-                if let Err(panic) = done {
-                    let text = escape::value(outcome::panic_text(&*panic).as_bytes());
-                    log::error!("panic in the store during its upkeep cause={text}");
+                workers.upkeep();
+                // What became due meanwhile would wait for the next batch; what
+                // cannot be done now does wait for it.
+                if workers.wants_upkeep() {
+                    workers.upkeep();
                 }
+                workers.in_upkeep.store(false, Ordering::Release);
             });
+        }
+    }
+
+    fn wants_upkeep(&self) -> bool {
+        catch_unwind(AssertUnwindSafe(|| self.store.wants_upkeep())).unwrap_or(false)
+    }
+
+    fn upkeep(&self) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.store.upkeep())) {
+            let text = escape::value(outcome::panic_text(&*panic).as_bytes());
+            log::error!("panic in the store during its upkeep cause={text}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The store's upkeep: when it is called, and that it is nobody's failure.
 
 use super::*;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 /// Wants upkeep after each batch; each upkeep waits for the test.
 struct Untidy {
@@ -73,4 +73,44 @@ fn a_panic_in_the_upkeep_ends_nothing() {
         });
         called.recv_timeout(PATIENCE).unwrap();
     }
+}
+
+/// Wants as many upkeeps as the test says.
+struct Due {
+    upkeeps: Sender<Sender<()>>,
+    wanted: Arc<AtomicUsize>,
+}
+
+impl MailStore for Due {
+    fn deliver(&self, delivery: &Delivery) -> Outcome {
+        delivery.begin_commit()?;
+        Ok(DeliveryId::new("id"))
+    }
+
+    fn wants_upkeep(&self) -> bool {
+        self.wanted.load(Ordering::SeqCst) > 0
+    }
+
+    fn upkeep(&self) {
+        self.wanted.fetch_sub(1, Ordering::SeqCst);
+        let (go, wait) = bounded(0);
+        self.upkeeps.send(go).unwrap();
+        let _ = wait.recv();
+    }
+}
+
+#[test]
+fn what_becomes_due_during_an_upkeep_is_done_without_another_batch() {
+    let (upkeeps, called) = unbounded();
+    let wanted = Arc::new(AtomicUsize::new(1));
+    let (pool, answers) = pool(Due { upkeeps, wanted: Arc::clone(&wanted) }, limits(4));
+    deliver(&pool, &answers, 0);
+    let held = called.recv_timeout(PATIENCE).unwrap();
+    wanted.store(1, Ordering::SeqCst);
+    drop(held);
+    let held = called.recv_timeout(PATIENCE).unwrap();
+    // One that never has enough gets no worker for itself.
+    wanted.store(9, Ordering::SeqCst);
+    drop(held);
+    assert!(called.recv_timeout(Duration::from_millis(300)).is_err());
 }

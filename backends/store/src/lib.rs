@@ -133,7 +133,8 @@ pub trait MailStore: Send + Sync {
     }
 
     /// Whether [`MailStore::upkeep`] has something to do. Asked after each batch
-    /// of deliveries, so it must be cheap: no I/O, no lock that others hold long.
+    /// of deliveries, and once more after an upkeep, so it must be cheap: no I/O, no
+    /// lock that others hold long.
     fn wants_upkeep(&self) -> bool {
         false
     }
