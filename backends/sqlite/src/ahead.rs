@@ -17,6 +17,7 @@ use crate::{
 };
 use postino_store::{Body, DeliveryError};
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -33,6 +34,10 @@ const LOCK_SLEEP: Duration = Duration::from_millis(10);
 
 /// Parts removed in one transaction, 4 MiB of them.
 const PARTS_REMOVED: u32 = 64;
+
+/// Room that is left on the disk, beside what the log needs to be copied: without
+/// any, what was written could not even be removed.
+const OCTETS_LEFT: u64 = 1 << 20;
 
 /// By what they are divided where the disk has no room for so much of a log.
 const PARTS_DIVISOR: u32 = 8;
@@ -109,6 +114,8 @@ impl Ahead {
     fn extend(&self, body: &Body) -> Result<Written, DeliveryError> {
         let mut parts = Parts::of(body);
         while let Some((number, part)) = parts.next()? {
+            let has_room = self.has_room();
+            has_room.map_err(|fault| fault.error(self.connections.place().path()))?;
             let written = alone(&self.connections, LOCK_WAIT, |connection| {
                 body::extend(connection, self.row, number, part)
             });
@@ -122,6 +129,16 @@ impl Ahead {
             }
         }
         Ok(Written::Whole)
+    }
+
+    /// An error where one part more could take what its removal needs.
+    fn has_room(&self) -> Result<(), Fault> {
+        let place = self.connections.place();
+        if place.space()?.octets_free >= self.connections.wal().octets() + OCTETS_LEFT {
+            return Ok(());
+        }
+        let error = io::ErrorKind::StorageFull.into();
+        Err(Fault::file("write a large body to", place.path(), &error))
     }
 
     /// The body's row.

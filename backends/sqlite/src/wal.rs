@@ -63,6 +63,11 @@ impl Wal {
         self.pages.load(Ordering::Relaxed) >= self.due.load(Ordering::Relaxed)
     }
 
+    /// Its size as of the last commit.
+    pub(crate) fn octets(&self) -> u64 {
+        u64::from(self.pages.load(Ordering::Relaxed)) * PAGE_OCTETS
+    }
+
     /// Says that readers keep the log from beginning anew, now and then.
     fn tell(&self, path: &std::path::Path, octets: u64) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);

@@ -259,6 +259,22 @@ fn a_full_disk_is_told_as_such_and_costs_no_stored_message() {
 }
 
 #[test]
+fn large_bodies_leave_the_room_that_their_removal_needs() {
+    let place = Place::new();
+    let Some(_mounted) = Mounted::new(place.directory()) else { return };
+    let store = place.open();
+    let mut prepared = Vec::new();
+    let error = (0..20).find_map(|seed| {
+        let result = store.prepare(&shared(spooled(octets(seed, 1 << 20))), &[]);
+        result.map(|each| prepared.push(each)).err()
+    });
+    assert!(matches!(error, Some(DeliveryError::StorageFull(_))), "{error:?}");
+    drop(prepared);
+    assert!(!store.wants_upkeep());
+    assert_whole(&place.path());
+}
+
+#[test]
 fn a_start_on_a_full_disk_serves_and_cleans_up_once_there_is_room() {
     let place = Place::new();
     let Some(_mounted) = Mounted::new(place.directory()) else { return };
