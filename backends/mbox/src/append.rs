@@ -8,8 +8,8 @@
 //! it ended before; no sync is tried twice on what it failed for.
 
 use crate::{
-    dotlock::{Lengths, Start},
     error::Unstored,
+    lengths::{Lengths, Start},
     lock::Locks,
     render::{self, Broken, Format, Sink},
     tail::Tail,

@@ -26,6 +26,7 @@
 mod append;
 mod dotlock;
 mod error;
+mod lengths;
 mod lock;
 mod mailbox;
 mod render;

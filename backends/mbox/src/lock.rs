@@ -3,7 +3,10 @@
 //! Lives here: [`LockKind`], and the locks as one value that gives them back.
 //! May not: wait; whoever finds a lock taken says so, and the pool tries again.
 
-use crate::dotlock::{Dotlock, Lengths, NoDotlock};
+use crate::{
+    dotlock::{Dotlock, NoDotlock},
+    lengths::Lengths,
+};
 use postino_files::{
     Dir, File, Files, Lock,
     process::{self, Home},

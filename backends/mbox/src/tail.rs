@@ -9,8 +9,8 @@
 //! somebody appended to the torn one, with the kernel's lock alone.
 
 use crate::{
-    dotlock::Lengths,
     error::Unstored,
+    lengths::Lengths,
     render::{self, FROM},
 };
 use memchr::{memchr, memchr_iter};

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     delivery::Pool,
-    protocol::Phase,
+    protocol::{PART_OCTETS, Phase},
     reply::{self, Reply},
 };
 use std::time::Instant;
@@ -67,7 +67,7 @@ impl Connection {
                 let is_spooling = self.work.as_ref().is_some_and(|work| work.is_spooling());
                 // What it has at least is with the spool now.
                 let least = if is_spooling { 0 } else { BODY_OCTETS_MIN };
-                work::read_room(kept, capacity, memory, least)
+                read_room(kept, capacity, memory, least)
             }
             _ if memory > 0 => COMMAND_OCTETS,
             _ => COMMAND_OCTETS_MIN,
@@ -100,5 +100,38 @@ impl Connection {
     /// much it will be.
     pub(in crate::server) fn relieve(&mut self) -> usize {
         work::relieve(&mut self.session)
+    }
+}
+
+/// How much of a message may be read, where so much of it is kept in a buffer of
+/// this capacity, and so much memory is free: as much as makes the buffer not
+/// grow beyond that, or up to its least.
+fn read_room(kept: usize, capacity: usize, memory: usize, least: usize) -> usize {
+    let wanted = READ_OCTETS.min(PART_OCTETS.saturating_sub(kept)).max(1);
+    let grown = (2 * capacity).min(PART_OCTETS).max(kept + wanted);
+    if kept + wanted <= capacity || grown - capacity <= memory {
+        wanted
+    } else {
+        capacity.max(least).saturating_sub(kept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BODY_OCTETS_MIN, READ_OCTETS, read_room};
+    use crate::protocol::PART_OCTETS;
+
+    #[test]
+    fn a_message_grows_only_as_far_as_there_is_memory() {
+        let plenty = usize::MAX;
+        let room = |kept, capacity, memory| read_room(kept, capacity, memory, BODY_OCTETS_MIN);
+        assert_eq!(room(0, 0, plenty), READ_OCTETS);
+        assert_eq!(room(PART_OCTETS - 10, PART_OCTETS, plenty), 10);
+        assert_eq!(room(70_000, 70_000, 70_000), READ_OCTETS);
+        assert_eq!(room(70_000, 70_000, 69_999), 0, "its buffer would be doubled");
+        assert_eq!(room(70_000, 80_000, 0), 10_000, "what there is can be filled");
+        assert_eq!(room(0, 0, 0), BODY_OCTETS_MIN);
+        assert_eq!(room(BODY_OCTETS_MIN, BODY_OCTETS_MIN, 0), 0);
+        assert_eq!(read_room(0, 0, 0, 0), 0);
     }
 }

@@ -4,10 +4,9 @@
 //! and until when each of them is waited for.
 //! May not: read or write the socket; choose when a client has taken too long.
 
-use super::memory::READ_OCTETS;
 use crate::{
     delivery::{InProgress, LOOKUP_DEADLINE, Pool, Reservation, SPOOL_DEADLINE, SpoolFile, Ticket},
-    protocol::{PART_OCTETS, Session},
+    protocol::Session,
     reply::Reply,
     transaction::{ReceivedBody, RecipientIndex, TransactionId},
 };
@@ -237,19 +236,6 @@ impl Work {
     }
 }
 
-/// How much of a message may be read, where so much of it is kept in a buffer of
-/// this capacity, and so much memory is free: as much as makes the buffer not
-/// grow beyond that, or up to its least.
-pub(super) fn read_room(kept: usize, capacity: usize, memory: usize, least: usize) -> usize {
-    let wanted = READ_OCTETS.min(PART_OCTETS.saturating_sub(kept)).max(1);
-    let grown = (2 * capacity).min(PART_OCTETS).max(kept + wanted);
-    if kept + wanted <= capacity || grown - capacity <= memory {
-        wanted
-    } else {
-        capacity.max(least).saturating_sub(kept)
-    }
-}
-
 /// Has the session spool what it keeps, or shrinks what it does not need; says
 /// how many octets of memory come back by that.
 pub(super) fn relieve(session: &mut Session) -> usize {
@@ -260,26 +246,5 @@ pub(super) fn relieve(session: &mut Session) -> usize {
         capacity - session.shrink_kept(BODY_OCTETS_MIN)
     } else {
         0
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{BODY_OCTETS_MIN, read_room};
-    use crate::protocol::PART_OCTETS;
-    use crate::server::connection::READ_OCTETS;
-
-    #[test]
-    fn a_message_grows_only_as_far_as_there_is_memory() {
-        let plenty = usize::MAX;
-        let room = |kept, capacity, memory| read_room(kept, capacity, memory, BODY_OCTETS_MIN);
-        assert_eq!(room(0, 0, plenty), READ_OCTETS);
-        assert_eq!(room(PART_OCTETS - 10, PART_OCTETS, plenty), 10);
-        assert_eq!(room(70_000, 70_000, 70_000), READ_OCTETS);
-        assert_eq!(room(70_000, 70_000, 69_999), 0, "its buffer would be doubled");
-        assert_eq!(room(70_000, 80_000, 0), 10_000, "what there is can be filled");
-        assert_eq!(room(0, 0, 0), BODY_OCTETS_MIN);
-        assert_eq!(room(BODY_OCTETS_MIN, BODY_OCTETS_MIN, 0), 0);
-        assert_eq!(read_room(0, 0, 0, 0), 0);
     }
 }
