@@ -10,10 +10,10 @@
 
 use crate::{
     body::{self, Digest, Parts},
+    checkpoint,
     connections::Connections,
     database::Database,
     fault::{Doing, Fault},
-    wal,
 };
 use postino_store::{Body, DeliveryError};
 use std::{
@@ -121,7 +121,9 @@ impl Ahead {
             });
             match written {
                 // A large body fills the log by itself, and no batch ends meanwhile.
-                Ok(true) if self.connections.wal().is_due() => wal::checkpoint(&self.connections),
+                Ok(true) if self.connections.wal().is_due() => {
+                    checkpoint::checkpoint(&self.connections);
+                }
                 Ok(true) => {}
                 Ok(false) => return Ok(Written::Interrupted),
                 Err(fault) if fault.is_locked() => return Ok(Written::Interrupted),
@@ -194,7 +196,7 @@ fn remove(connections: &Connections, row: i64, wait: Duration) -> Result<(), Fau
             Ok(false) => {}
             Err(fault) if fault.is_full() && parts > 1 => {
                 // A log that is copied begins anew, and what there is of it suffices.
-                wal::checkpoint(connections);
+                checkpoint::checkpoint(connections);
                 parts /= PARTS_DIVISOR;
             }
             Err(fault) => return Err(fault),
@@ -267,8 +269,13 @@ mod tests {
         let remove = |connection: &_| body::remove_some(connection, row, PARTS_REMOVED);
         assert!(!alone(&other, LOCK_WAIT, remove).unwrap(), "it is gone at once");
         let stored = alone(&own, LOCK_WAIT, |connection| {
-            let row = body::row_for(connection, &body, Some(&shared));
-            Ok(row.map(|(row, ahead)| (row, ahead.is_some())).ok())
+            let row = body::row_for(
+                connection,
+                &body,
+                Some(&shared.digest),
+                shared.ahead.as_ref().map(super::Ahead::row),
+            );
+            Ok(row.ok())
         });
         let (stored, is_ahead) = stored.unwrap().expect("it is stored");
         assert!(!is_ahead && stored != row);

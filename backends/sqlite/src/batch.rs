@@ -123,7 +123,10 @@ fn insert<'a>(
     };
     let message = delivery.message();
     let shared = delivery.prepared().get::<Shared>();
-    let (body, ahead) = body::row_for(connection, message.body(), shared)?;
+    let ahead = shared.and_then(|shared| shared.ahead.as_ref());
+    let known = shared.map(|shared| &shared.digest);
+    let (body, is_ahead) = body::row_for(connection, message.body(), known, ahead.map(Ahead::row))?;
+    let ahead = ahead.filter(|_| is_ahead);
     let id = tools.ids.next().map_err(|cause| DeliveryError::io("make an id", "", cause))?;
     let octets = number(delivery.header().len() as u64 + message.body().len());
     let received = number(message.received.since_epoch.as_secs());

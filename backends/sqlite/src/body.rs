@@ -10,10 +10,7 @@
 //! whoever removes it first makes them [`BEING_REMOVED`], so that nobody ever
 //! takes a rest for the whole. A large body is never whole in memory.
 
-use crate::{
-    ahead::{Ahead, Shared},
-    fault::{Doing, Fault},
-};
+use crate::fault::{Doing, Fault};
 use postino_store::{Body, BodyReader, DeliveryError};
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest as _, Sha256};
@@ -77,21 +74,23 @@ pub(crate) fn find(connection: &Connection, digest: &Digest) -> Result<Option<i6
         .doing("look for a body in")
 }
 
-/// The row to which a message of this body can refer: one that is there, or the
-/// one that was written ahead, which is given too, or one that is written now.
-pub(crate) fn row_for<'a>(
+/// The row to which a message of this body can refer: one that is there, or
+/// `ahead`, the one that was written ahead, or one that is written now. Says
+/// whether it is `ahead`. The digest is made where it is not known.
+pub(crate) fn row_for(
     connection: &Connection,
     body: &Body,
-    shared: Option<&'a Shared>,
-) -> Result<(i64, Option<&'a Ahead>), Stop> {
-    let digest = match shared {
-        Some(shared) => shared.digest,
+    known: Option<&Digest>,
+    ahead: Option<i64>,
+) -> Result<(i64, bool), Stop> {
+    let digest = match known {
+        Some(digest) => *digest,
         None => digest(body)?,
     };
     if let Some(row) = find(connection, &digest)? {
-        return Ok((row, None));
+        return Ok((row, false));
     }
-    if let Some(ahead) = shared.and_then(|shared| shared.ahead.as_ref()) {
+    if let Some(row) = ahead {
         let taken = connection
             .prepare_cached(
                 "UPDATE bodies SET digest = ?2 WHERE id = ?1 AND digest IS NULL AND octets = ?3
@@ -99,14 +98,14 @@ pub(crate) fn row_for<'a>(
             )
             .and_then(|mut statement| {
                 let parts = body.len().div_ceil(PART_OCTETS);
-                statement.execute(params![ahead.row(), digest, number(body.len()), number(parts)])
+                statement.execute(params![row, digest, number(body.len()), number(parts)])
             })
             .doing("write to")?;
         if taken == 1 {
-            return Ok((ahead.row(), Some(ahead)));
+            return Ok((row, true));
         }
     }
-    Ok((write(connection, body, &digest)?, None))
+    Ok((write(connection, body, &digest)?, false))
 }
 
 /// Writes a body, with its digest.

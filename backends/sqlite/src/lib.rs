@@ -16,6 +16,7 @@
 mod ahead;
 mod batch;
 mod body;
+mod checkpoint;
 mod connections;
 mod database;
 mod fault;
@@ -238,7 +239,7 @@ impl MailStore for Sqlite {
     }
 
     fn upkeep(&self) {
-        wal::checkpoint(&self.connections);
+        checkpoint::checkpoint(&self.connections);
         ahead::remove_remains(&self.connections);
     }
 

@@ -1,14 +1,8 @@
-//! The write-ahead log's size, and its checkpoints.
+//! The write-ahead log's size.
 //!
 //! Lives here: when a checkpoint is due, and what a log that does not shrink means.
-//! May not: keep the writer waiting, but for the last pages of a log that only
-//! grows because writing never stops.
+//! May not: make a checkpoint.
 
-use crate::{
-    connections::Connections,
-    fault::{Doing, Fault},
-};
-use rusqlite::wal::CheckpointMode;
 use std::{
     sync::{
         Mutex, PoisonError,
@@ -68,6 +62,29 @@ impl Wal {
         u64::from(self.pages.load(Ordering::Relaxed)) * PAGE_OCTETS
     }
 
+    /// Whether the writer has to wait for a checkpoint that has copied so many pages
+    /// while writing went on.
+    pub(crate) fn outgrows(&self, copied: i32) -> bool {
+        // What was written meanwhile is not in that number.
+        let written = self.pages.load(Ordering::Relaxed);
+        written != pages(copied) && written >= PAGES_WHILE_WRITING
+    }
+
+    /// A checkpoint of the database at `path` has copied so many of the log's pages.
+    pub(crate) fn checkpointed(&self, log: i32, copied: i32, path: &std::path::Path) {
+        // Where it begins anew it is soon smaller, and that is noted.
+        self.due.store(pages(log).saturating_add(PAGES), Ordering::Relaxed);
+        let octets = u64::from(pages(log)) * PAGE_OCTETS;
+        if log != copied && octets > OCTETS_TOLD {
+            self.tell(path, octets);
+        }
+    }
+
+    /// A checkpoint has failed: it is not due again at once.
+    pub(crate) fn put_off(&self) {
+        self.due.store(self.pages.load(Ordering::Relaxed).saturating_add(PAGES), Ordering::Relaxed);
+    }
+
     /// Says that readers keep the log from beginning anew, now and then.
     fn tell(&self, path: &std::path::Path, octets: u64) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,46 +96,6 @@ impl Wal {
                 octets >> 20,
                 TOLD_EVERY.as_secs()
             );
-        }
-    }
-}
-
-/// Copies the log into the database, as far as readers let it; does nothing where
-/// another thread does it just now.
-pub(crate) fn checkpoint(connections: &Connections) {
-    let done = connections.checkpoint(|database| {
-        let passive = || {
-            database
-                .connection()
-                .wal_checkpoint_v2(Some(c"main"), CheckpointMode::PASSIVE)
-                .doing("checkpoint")
-        };
-        let (mut log, mut copied) = passive()?;
-        // What was written meanwhile is in neither number.
-        let written = connections.wal().pages.load(Ordering::Relaxed);
-        if written != pages(copied) && written >= PAGES_WHILE_WRITING {
-            (log, copied) = connections.while_nobody_writes(passive)?;
-        }
-        Ok((log, copied))
-    });
-    let wal = connections.wal();
-    match done {
-        None => {}
-        Some(Ok((log, copied))) => {
-            // Where it begins anew it is soon smaller, and that is noted.
-            wal.due.store(pages(log).saturating_add(PAGES), Ordering::Relaxed);
-            let octets = u64::from(pages(log)) * PAGE_OCTETS;
-            if log != copied && octets > OCTETS_TOLD {
-                wal.tell(connections.place().path(), octets);
-            }
-        }
-        Some(Err(fault)) => {
-            wal.due
-                .store(wal.pages.load(Ordering::Relaxed).saturating_add(PAGES), Ordering::Relaxed);
-            // Another process checkpoints, or the next delivery meets it too.
-            if !fault.is_locked() && !matches!(fault, Fault::Missing { .. }) {
-                log::error!("{}", fault.error(connections.place().path()));
-            }
         }
     }
 }
