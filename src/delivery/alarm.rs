@@ -11,7 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How many of a crew may be stuck and replaced at the same time.
+/// How many of a crew may be stuck and replaced at the same time; fewer where
+/// descriptors are few.
 pub(super) const STUCK_MAX: usize = 64;
 /// The first of a crew that becomes stuck is logged at once, those after it
 /// together, this often.

@@ -34,8 +34,8 @@ type Work = Box<dyn FnOnce(&Seat) + Send>;
 
 /// The queue and the count of those who serve it.
 ///
-/// The queue needs no limit of its own: what stands in it belongs to sessions
-/// whose number and memory are limited where they are admitted.
+/// The queue needs no limit of its own: what stands in it brings its memory along,
+/// which was admitted to the budget of all sessions.
 pub(super) struct Crew {
     name: &'static str,
     threads_max: usize,

@@ -5,7 +5,8 @@
 //! mount point.
 //! May not: open or make mailboxes, or know what one is: the store says.
 //! Holds: the root is found by its path for each delivery, so that mounting
-//! heals the store without a restart, and no open descriptor keeps it mounted.
+//! heals the store without a restart, and no descriptor that is kept open between
+//! deliveries keeps it mounted.
 
 use crate::{Dir, Files, Identity, Space, marker};
 use std::{
