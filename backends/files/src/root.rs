@@ -10,7 +10,9 @@
 
 use crate::{Dir, Files, Identity, Space, marker};
 use std::{
-    error, fmt, io,
+    error,
+    ffi::OsString,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -187,6 +189,32 @@ impl Root {
         }
     }
 
+    /// The root, to read what is in it: one without a marker will do if it holds
+    /// anything at all, and nothing is ever made.
+    pub fn open_to_read(&self, files: &dyn Files) -> Result<Dir, RootError> {
+        let root = match files.open_root(&self.setup.path) {
+            Ok(root) => root,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(RootError::Missing {
+                    what: format!("{} is not there (not mounted?)", self.setup.path.display()),
+                });
+            }
+            Err(cause) => return Err(self.failed("open the store's root", cause)),
+        };
+        let is_empty = marker::is_new(files, &root)
+            .map_err(|cause| self.failed("read the store's root", cause))?;
+        if is_empty && !self.is_marked(files, &root)? {
+            return Err(RootError::Missing {
+                what: format!(
+                    "{} is empty and has no {} marker (not mounted?)",
+                    self.setup.path.display(),
+                    marker::NAME,
+                ),
+            });
+        }
+        Ok(root)
+    }
+
     /// Finds out what the root is, and makes it and its marker where both the
     /// state of things and the configuration allow it.
     pub fn start(&self, files: &dyn Files) -> Result<(), RootError> {
@@ -329,6 +357,40 @@ pub fn open_or_make(files: &dyn Files, path: &Path, mode: u32) -> io::Result<Dir
     files.sync_dir(&dir)?;
     files.sync_dir(&parent)?;
     Ok(dir)
+}
+
+/// Visits the paths of all names so many levels below a directory, those of its own
+/// names where `levels` is 1, each directory's in the order of their octets. Names
+/// that begin as the [marker](marker::NAME) does are left out at the top, and what is no
+/// directory that can be opened is not gone into.
+pub fn visit_below(
+    files: &dyn Files,
+    directory: &Dir,
+    levels: usize,
+    visit: &mut dyn FnMut(&Path),
+) -> io::Result<()> {
+    visit_names(files, directory, Path::new(""), levels, visit)
+}
+
+fn visit_names(
+    files: &dyn Files,
+    directory: &Dir,
+    above: &Path,
+    levels: usize,
+    visit: &mut dyn FnMut(&Path),
+) -> io::Result<()> {
+    let mut names = files.read_dir(directory, usize::MAX)?;
+    names.sort_unstable();
+    let is_ours = |name: &OsString| name.as_encoded_bytes().starts_with(marker::NAME.as_bytes());
+    for name in names.iter().filter(|name| !(above.as_os_str().is_empty() && is_ours(name))) {
+        let path = above.join(name);
+        if levels <= 1 {
+            visit(&path);
+        } else if let Ok(below) = files.open_dir(directory, Path::new(name)) {
+            visit_names(files, &below, &path, levels - 1, visit)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether there is a mailbox so many levels below, among the names that are

@@ -52,20 +52,27 @@ pub mod contract;
 mod date;
 mod delivery;
 mod error;
+mod flags;
 mod lane;
 mod line_ends;
 mod mailbox;
 mod message;
+mod reader;
 mod room;
 mod template;
 
 pub use date::Timestamp;
 pub use delivery::{Answer, Delivery, DeliveryId, Fate, Prepared};
 pub use error::{Class, DeliveryError, EnhancedCode, Failure};
+pub use flags::Flags;
 pub use lane::Lane;
 pub use line_ends::LineEnds;
 pub use mailbox::{IfMissing, Mailbox, MailboxName, NameError};
 pub use message::{Body, BodyReader, Message, Octets};
+pub use reader::{
+    Contents, Finding, FindingKind, MailReader, MessageInfo, OpenMessage, ReadError, Remedy,
+    Repair, Stray, Verified, Visit,
+};
 pub use room::Room;
 pub use template::{PathTemplate, TemplateError};
 
@@ -148,5 +155,10 @@ pub trait MailStore: Send + Sync {
     /// there alone. It is `postino init`, for an administrator.
     fn init(&self, _mailboxes: &[MailboxName]) -> Result<(), DeliveryError> {
         Ok(())
+    }
+
+    /// The reading side; none where what is stored cannot be read back.
+    fn reader(&self) -> Option<&dyn MailReader> {
+        None
     }
 }

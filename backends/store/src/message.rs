@@ -4,7 +4,7 @@
 //! wherever the octets lie.
 //! May not: hold anything that belongs to one recipient.
 
-use crate::Timestamp;
+use crate::{Flags, Timestamp};
 use std::io::{self, BufRead, Read};
 
 /// Octets that are read at once of a body that does not lie in memory.
@@ -21,13 +21,14 @@ pub struct Message {
     /// none does can a store that ends lines with LF give back what came.
     pub bare_newlines: bool,
     common_header: Option<Vec<u8>>,
+    flags: Option<Flags>,
     body: Body,
 }
 
 impl Message {
     /// A message of this body.
     pub fn new(received: Timestamp, reverse_path: String, bare_newlines: bool, body: Body) -> Self {
-        Self { received, reverse_path, bare_newlines, common_header: None, body }
+        Self { received, reverse_path, bare_newlines, common_header: None, flags: None, body }
     }
 
     /// Gives it header lines that are the same for every recipient, each ended by
@@ -36,6 +37,20 @@ impl Message {
     pub fn with_common_header(mut self, header: Vec<u8>) -> Self {
         self.common_header = Some(header);
         self
+    }
+
+    /// Says that it comes from another store, where it had these flags: it is no new
+    /// mail, and is stored with them and the time received as far as the store has
+    /// a place for both (a Maildir: in `cur`, with the time as its file's).
+    #[must_use]
+    pub fn with_flags(mut self, flags: Flags) -> Self {
+        self.flags = Some(flags);
+        self
+    }
+
+    /// The flags that it had in another store; none where it is new mail.
+    pub fn flags(&self) -> Option<&Flags> {
+        self.flags.as_ref()
     }
 
     /// The header lines where they are the same for every recipient, so that a

@@ -141,6 +141,87 @@ impl PathTemplate {
     }
 }
 
+impl PathTemplate {
+    /// The mailbox that lies at these components below the root; none where no
+    /// mailbox does. Where several would, it is one of them.
+    ///
+    /// ```
+    /// use postino_store::PathTemplate;
+    /// let template = PathTemplate::parse("/var/vmail/%d/%n").unwrap();
+    /// let mailbox = template.mailbox(&["example.org", "alice"]).unwrap();
+    /// assert_eq!(mailbox.as_str(), "alice@example.org");
+    /// assert_eq!(template.mailbox(&["example.org", ".hidden"]), None);
+    /// ```
+    pub fn mailbox(&self, components: &[&str]) -> Option<MailboxName> {
+        if components.len() != self.components.len() {
+            return None;
+        }
+        let mut found = vec![Bound::default()];
+        for (pieces, component) in self.components.iter().zip(components) {
+            found = found.iter().flat_map(|bound| bound.read(pieces, component)).collect();
+        }
+        found
+            .into_iter()
+            .filter_map(|bound| MailboxName::new(bound.name()?).ok())
+            .find(|name| self.expand(name).is_ok_and(|expanded| expanded == components))
+    }
+}
+
+/// What a path says of the mailbox that lies there.
+#[derive(Clone, Copy, Default)]
+struct Bound<'a> {
+    name: Option<&'a str>,
+    local_part: Option<&'a str>,
+    domain: Option<&'a str>,
+}
+
+impl<'a> Bound<'a> {
+    /// Each way in which `text` can have been made of these pieces.
+    fn read(self, pieces: &[Piece], text: &'a str) -> Vec<Self> {
+        let Some((piece, rest)) = pieces.split_first() else {
+            return if text.is_empty() { vec![self] } else { Vec::new() };
+        };
+        if let Piece::Text(own) = piece {
+            return text.strip_prefix(&own[..]).map_or_else(Vec::new, |text| self.read(rest, text));
+        }
+        // A variable that ends the component takes all that is left.
+        let ends = match rest {
+            [] => text.len()..=text.len(),
+            _ => 0..=text.len(),
+        };
+        ends.filter_map(|end| text.split_at_checked(end))
+            .filter_map(|(value, text)| Some((self.with(piece, value)?, text)))
+            .flat_map(|(bound, text)| bound.read(rest, text))
+            .collect()
+    }
+
+    /// None where the variable has another value already.
+    fn with(mut self, piece: &Piece, value: &'a str) -> Option<Self> {
+        let variable = match piece {
+            Piece::Name => &mut self.name,
+            Piece::LocalPart => &mut self.local_part,
+            Piece::Domain => &mut self.domain,
+            Piece::Text(_) => return None,
+        };
+        match *variable {
+            Some(other) if other != value => None,
+            _ => {
+                *variable = Some(value);
+                Some(self)
+            }
+        }
+    }
+
+    fn name(self) -> Option<String> {
+        match (self.name, self.local_part, self.domain) {
+            (Some(name), _, _) => Some(name.to_owned()),
+            (None, Some(local_part), Some(domain)) => Some(format!("{local_part}@{domain}")),
+            (None, Some(local_part), None) => Some(local_part.to_owned()),
+            (None, None, _) => None,
+        }
+    }
+}
+
 /// The text that [`PathTemplate::parse`] reads as this template.
 impl fmt::Display for PathTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -201,6 +282,37 @@ fn pieces(component: &str) -> Result<Vec<Piece>, TemplateError> {
 #[cfg(test)]
 mod tests {
     use super::PathTemplate;
+    use crate::MailboxName;
+
+    #[test]
+    fn the_mailbox_of_a_path_is_the_one_that_lies_there() {
+        let table = [
+            ("/v", "alice@example.org", "alice@example.org"),
+            ("/v/%d/%n/Maildir", "alice@example.org", "alice@example.org"),
+            ("/v/%n", "alice@example.org", "alice"),
+            ("/v/%n.d/%u", "a.b@c.d", "a.b@c.d"),
+            ("/v/%d-%n", "a-b@c-d.e", ""), // one of several
+            ("/v/x%%%u", "a@b@c", "a@b@c"),
+        ];
+        for (text, name, found) in table {
+            let template = PathTemplate::parse(text).unwrap();
+            let expanded = template.expand(&MailboxName::new(name).unwrap()).unwrap();
+            let components: Vec<&str> = expanded.iter().map(String::as_str).collect();
+            let mailbox = template.mailbox(&components).unwrap();
+            assert_eq!(template.expand(&mailbox).unwrap(), expanded, "{text}");
+            assert!(found.is_empty() || mailbox.as_str() == found, "{text}: {mailbox}");
+        }
+        let template = PathTemplate::parse("/v/%d/%n/Maildir").unwrap();
+        for components in [
+            &["example.org", "alice", "mail"][..],
+            &["example.org", "alice"],
+            &["example.org", "..", "Maildir"],
+            &["", "alice", "Maildir"],
+            &["example.org", "al/ice", "Maildir"],
+        ] {
+            assert_eq!(template.mailbox(components), None, "{components:?}");
+        }
+    }
 
     #[test]
     fn a_template_is_printed_as_the_text_that_it_is_read_from() {
