@@ -13,10 +13,12 @@ use std::ffi::OsString;
 const PROGRAM: &str = "postino";
 
 /// The commands, and what each does.
-const COMMANDS: [(&str, &str); 4] = [
+const COMMANDS: &[(&str, &str)] = &[
     ("serve", "receive mail by LMTP and store it, until told to stop"),
     ("inetd", "serve one session on descriptors 0 and 1, then exit"),
     ("init", "make a store and mailboxes in it"),
+    #[cfg(feature = "tools")]
+    ("mailboxes", "list a store's mailboxes"),
     ("check-config", "check the settings that serve would have, and print them"),
 ];
 
@@ -27,6 +29,8 @@ pub(super) enum Command {
     Inetd(Flags),
     CheckConfig(Flags),
     Init(Init),
+    #[cfg(feature = "tools")]
+    Mailboxes(Mailboxes),
 }
 
 /// Make a store and mailboxes in it; what is there is left alone.
@@ -38,6 +42,21 @@ pub(super) struct Init {
     /// names of mailboxes: alice@example.org
     #[argh(positional)]
     pub(super) mailboxes: Vec<String>,
+}
+
+/// List a store's mailboxes: name, messages, bytes.
+#[cfg(feature = "tools")]
+#[derive(Debug, FromArgs)]
+pub(super) struct Mailboxes {
+    /// the store: maildir:PATH, mbox:PATH or sqlite:FILE
+    #[argh(option)]
+    pub(super) store: Option<String>,
+    /// the config file that names the store
+    #[argh(option)]
+    pub(super) config: Option<String>,
+    /// one JSON object a line
+    #[argh(switch)]
+    pub(super) json: bool,
 }
 
 /// What a command line asks for.
@@ -74,6 +93,8 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed,
         "inetd" => flags().map(Command::Inetd),
         "check-config" => flags().map(Command::CheckConfig),
         "init" => Init::from_args(&name, rest).map(Command::Init),
+        #[cfg(feature = "tools")]
+        "mailboxes" => Mailboxes::from_args(&name, rest).map(Command::Mailboxes),
         unknown => {
             let near = nearest(unknown, COMMANDS.iter().map(|(name, _)| *name));
             let near = near.map(|near| format!("; nearest: {near}")).unwrap_or_default();

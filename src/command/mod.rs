@@ -9,6 +9,12 @@ mod descriptors;
 mod exit;
 mod inetd;
 mod init;
+#[cfg(feature = "tools")]
+mod listing;
+#[cfg(feature = "tools")]
+mod mailboxes;
+#[cfg(feature = "tools")]
+mod open_store;
 mod serve;
 
 use crate::{
@@ -67,6 +73,8 @@ fn run(command: Command, stores: Stores) -> Exit {
         Command::Init(arguments) => init::run(&arguments, &stores),
         Command::Serve(flags) => serve::run(&sources(Role::Serve, flags, stores)),
         Command::Inetd(flags) => inetd::run(&sources(Role::Inetd, flags, stores)),
+        #[cfg(feature = "tools")]
+        Command::Mailboxes(arguments) => mailboxes::run(&arguments, &stores),
         Command::CheckConfig(flags) => check_config::run(&sources(Role::Serve, flags, stores)),
     }
 }
