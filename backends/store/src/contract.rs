@@ -58,11 +58,13 @@
 //! contract::run(|| HeapHarness(Arc::default()));
 //! ```
 //!
-//! A store that can make its calls fail says so by [`Harness::faults`]: the
-//! suite then delivers with the first call failing, with the second, and so on,
-//! until a delivery needs fewer calls, with each [`Fault`].
+//! A store with a [reading side](crate::MailReader) has the rules for that checked
+//! too. One that can make its calls fail says so by [`Harness::faults`]: the suite
+//! then delivers with the first call failing, with the second, and so on, until a
+//! delivery needs fewer calls, with each [`Fault`].
 
 mod faults;
+mod reading;
 mod rules;
 
 use crate::{
@@ -94,6 +96,11 @@ pub trait Harness {
     /// What becomes of a message's line ends.
     fn line_ends(&self) -> LineEndings {
         LineEndings::AsReceived
+    }
+
+    /// Whether a message of another store keeps its flags, if the store can be read.
+    fn keeps_flags(&self) -> bool {
+        true
     }
 
     /// Whether [`Harness::arm`] works.
@@ -150,6 +157,7 @@ type Rule = (&'static str, fn(&dyn Harness));
 pub fn run<H: Harness>(fresh: impl Fn() -> H) {
     let broken: Vec<_> = rules::RULES
         .iter()
+        .chain(reading::RULES)
         .chain(faults::RULES)
         .filter(|(name, check)| {
             let kept = catch_unwind(AssertUnwindSafe(|| check(&fresh()))).is_ok();

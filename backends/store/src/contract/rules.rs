@@ -36,7 +36,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// Messages that a careless store changes.
-fn difficult_bodies() -> Vec<Vec<u8>> {
+pub(super) fn difficult_bodies() -> Vec<Vec<u8>> {
     let mut bodies: Vec<Vec<u8>> = [
         &b"Subject: plain\r\n\r\ntext\r\n"[..],
         b"",
