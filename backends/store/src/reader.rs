@@ -8,7 +8,12 @@
 //! visit, nor between two reads of a message.
 
 use crate::{Body, DeliveryError, DeliveryId, Flags, MailboxName, Timestamp};
-use std::{ffi::OsString, fmt, ops::ControlFlow, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fmt,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
 
 /// Reads a store. Every method may block.
 ///
@@ -69,6 +74,18 @@ pub trait MailReader: Send + Sync {
         repair: Repair,
         report: &mut dyn FnMut(Finding),
     ) -> Result<Verified, ReadError>;
+
+    /// Makes a copy of the whole store as it is at one moment, while others write to
+    /// it, in a file that must not be there yet; it serves as a store at once, and
+    /// lasts from the return on. `progress` is told how many units of how many are
+    /// done, of a unit that the store chooses. By default it is refused: files can
+    /// be copied with what the system has.
+    fn backup(&self, target: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), ReadError> {
+        let _ = (target, progress);
+        Err(ReadError::NotOffered {
+            instead: "copy its files as they are, or use the command copy",
+        })
+    }
 }
 
 /// Takes what is found, one after the other, until it breaks off; strays among it.
@@ -205,6 +222,11 @@ pub enum ReadError {
         /// Where, and what is wrong.
         what: String,
     },
+    /// This kind of store cannot do it.
+    NotOffered {
+        /// What does the same for it, as an order: `copy its files`.
+        instead: &'static str,
+    },
     /// The store's own trouble, as with a delivery; a mailbox that is not there is
     /// [`DeliveryError::NoSuchMailbox`].
     Store(DeliveryError),
@@ -216,6 +238,9 @@ impl fmt::Display for ReadError {
             Self::NoSuchMessage => f.write_str("there is no message of this id"),
             Self::Stray(stray) => write!(f, "{stray}; it is not read"),
             Self::Damaged { what } => f.write_str(what),
+            Self::NotOffered { instead } => {
+                write!(f, "this kind of store does not offer it; instead, {instead}")
+            }
             Self::Store(error) => error.fmt(f),
         }
     }
