@@ -48,11 +48,24 @@ fn every_documented_flag_is_a_setting() {
 #[test]
 fn every_command_and_exit_code_is_documented() {
     let manual = manual();
-    for command in ["serve", "inetd", "init", "check-config"] {
+    let commands = [
+        "serve",
+        "inetd",
+        "init",
+        "check-config",
+        "mailboxes",
+        "messages",
+        "cat",
+        "delete",
+        "verify",
+        "backup",
+        "ping",
+    ];
+    for command in commands {
         let is_named = manual.lines().any(|line| line.starts_with(&format!(".It Cm {command}")));
         assert!(is_named, "{command} is not documented");
     }
-    for code in ["0", "1", "64", "70", "73", "74", "75", "77", "78"] {
+    for code in ["0", "1", "2", "64", "70", "73", "74", "75", "77", "78"] {
         let is_named = manual.lines().any(|line| line == format!(".It {code}"));
         assert!(is_named, "exit code {code} is not documented");
     }

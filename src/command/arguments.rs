@@ -5,6 +5,8 @@
 //! with the nearest right word.
 //! May not: judge a setting's value.
 
+#[cfg(feature = "tools")]
+use super::tools::{TOOLS, Tool};
 use crate::config::{Kind, SETTINGS, flags::Flags, nearest};
 use argh::FromArgs;
 use std::ffi::OsString;
@@ -12,13 +14,11 @@ use std::ffi::OsString;
 /// The program's name in usage texts.
 const PROGRAM: &str = "postino";
 
-/// The commands, and what each does.
+/// The commands that are always there, and what each does.
 const COMMANDS: &[(&str, &str)] = &[
     ("serve", "receive mail by LMTP and store it, until told to stop"),
     ("inetd", "serve one session on descriptors 0 and 1, then exit"),
     ("init", "make a store and mailboxes in it"),
-    #[cfg(feature = "tools")]
-    ("mailboxes", "list a store's mailboxes"),
     ("check-config", "check the settings that serve would have, and print them"),
 ];
 
@@ -30,7 +30,7 @@ pub(super) enum Command {
     CheckConfig(Flags),
     Init(Init),
     #[cfg(feature = "tools")]
-    Mailboxes(Mailboxes),
+    Tool(Tool),
 }
 
 /// Make a store and mailboxes in it; what is there is left alone.
@@ -42,21 +42,6 @@ pub(super) struct Init {
     /// names of mailboxes: alice@example.org
     #[argh(positional)]
     pub(super) mailboxes: Vec<String>,
-}
-
-/// List a store's mailboxes: name, messages, bytes.
-#[cfg(feature = "tools")]
-#[derive(Debug, FromArgs)]
-pub(super) struct Mailboxes {
-    /// the store: maildir:PATH, mbox:PATH or sqlite:FILE
-    #[argh(option)]
-    pub(super) store: Option<String>,
-    /// the config file that names the store
-    #[argh(option)]
-    pub(super) config: Option<String>,
-    /// one JSON object a line
-    #[argh(switch)]
-    pub(super) json: bool,
 }
 
 /// What a command line asks for.
@@ -94,9 +79,9 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed,
         "check-config" => flags().map(Command::CheckConfig),
         "init" => Init::from_args(&name, rest).map(Command::Init),
         #[cfg(feature = "tools")]
-        "mailboxes" => Mailboxes::from_args(&name, rest).map(Command::Mailboxes),
+        tool if Tool::is_one(tool) => Tool::from_args(&name, tool, rest).map(Command::Tool),
         unknown => {
-            let near = nearest(unknown, COMMANDS.iter().map(|(name, _)| *name));
+            let near = nearest(unknown, commands().map(|(name, _)| *name));
             let near = near.map(|near| format!("; nearest: {near}")).unwrap_or_default();
             return Err(format!("unknown command {unknown:?}{near}\nsee {PROGRAM} --help"));
         }
@@ -108,9 +93,17 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed,
     }
 }
 
+/// All commands.
+fn commands() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    #[cfg(feature = "tools")]
+    return COMMANDS.iter().chain(TOOLS);
+    #[cfg(not(feature = "tools"))]
+    COMMANDS.iter()
+}
+
 fn usage() -> String {
     let commands: Vec<String> =
-        COMMANDS.iter().map(|(name, does)| format!("  {name:13} {does}")).collect();
+        commands().map(|(name, does)| format!("  {name:13} {does}")).collect();
     format!(
         "Usage: {PROGRAM} COMMAND [ARGUMENTS]\n\nCommands:\n{}\n\n{PROGRAM} COMMAND --help lists its \
          arguments; {PROGRAM} --version; manual: {PROGRAM}(8)\n",

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 /// Prints each setting; those that flag or file set are marked.
 pub(super) fn run(sources: &Sources) -> Exit {
     match sources.load() {
-        Ok(effective) => super::printed(list(&effective, &mut io::stdout().lock())),
+        Ok(effective) => super::ended(list(&effective, &mut io::stdout().lock())),
         Err(errors) => {
             eprintln!("{errors}");
             Exit::Config

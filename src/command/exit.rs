@@ -12,6 +12,9 @@ pub enum Exit {
     Ok = 0,
     /// A mailbox or message is not there, or damage was found.
     Failure = 1,
+    /// A server does not answer.
+    #[cfg(feature = "tools")]
+    NoAnswer = 2,
     /// The command line is wrong (`EX_USAGE`).
     Usage = 64,
     /// A fault of the program's own (`EX_SOFTWARE`).

@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &Init, stores: &Stores) -> Exit {
         }
         out.flush()
     };
-    super::printed(listing())
+    super::ended(listing())
 }
 
 /// How a command ends that the store refused.

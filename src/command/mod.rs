@@ -9,13 +9,9 @@ mod descriptors;
 mod exit;
 mod inetd;
 mod init;
-#[cfg(feature = "tools")]
-mod listing;
-#[cfg(feature = "tools")]
-mod mailboxes;
-#[cfg(feature = "tools")]
-mod open_store;
 mod serve;
+#[cfg(feature = "tools")]
+mod tools;
 
 use crate::{
     config::{
@@ -59,7 +55,7 @@ pub fn main() -> ExitCode {
 pub fn main_with(stores: Stores) -> ExitCode {
     let exit = match arguments::parse(env::args_os()) {
         Ok(Parsed::Run(command)) => run(*command, stores),
-        Ok(Parsed::Print(text)) => printed(io::stdout().lock().write_all(text.as_bytes())),
+        Ok(Parsed::Print(text)) => ended(io::stdout().lock().write_all(text.as_bytes())),
         Err(complaint) => {
             eprintln!("{complaint}");
             Exit::Usage
@@ -74,7 +70,7 @@ fn run(command: Command, stores: Stores) -> Exit {
         Command::Serve(flags) => serve::run(&sources(Role::Serve, flags, stores)),
         Command::Inetd(flags) => inetd::run(&sources(Role::Inetd, flags, stores)),
         #[cfg(feature = "tools")]
-        Command::Mailboxes(arguments) => mailboxes::run(&arguments, &stores),
+        Command::Tool(tool) => tool.run(&stores),
         Command::CheckConfig(flags) => check_config::run(&sources(Role::Serve, flags, stores)),
     }
 }
@@ -83,15 +79,18 @@ fn sources(role: Role, mut flags: Flags, stores: Stores) -> Sources {
     Sources { role, stores, file: flags.config.take(), flags: flags.into_given() }
 }
 
-/// The end of a command that has printed: a reader who went away is none of our
-/// business.
-fn printed(result: io::Result<()>) -> Exit {
+/// How a command ends that has printed.
+fn ended(result: io::Result<()>) -> Exit {
+    printed(result).err().unwrap_or(Exit::Ok)
+}
+
+/// What comes of having printed: a reader who went away is none of our business.
+fn printed(result: io::Result<()>) -> Result<(), Exit> {
     match result {
-        Ok(()) => Exit::Ok,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Ok,
-        Err(error) => {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             eprintln!("cannot write to standard output: {error}");
-            Exit::InputOutput
+            Err(Exit::InputOutput)
         }
+        _ => Ok(()),
     }
 }

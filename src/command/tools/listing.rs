@@ -3,8 +3,10 @@
 //! Lives here: one line after the other, until nobody reads them any more.
 //! May not: know what is listed.
 
-use super::{exit::Exit, printed};
-use crate::escape;
+use crate::{
+    command::{exit::Exit, printed},
+    escape,
+};
 use serde_json::Value;
 use std::{
     io::{self, BufWriter, StdoutLock, Write},
@@ -28,27 +30,41 @@ impl Listing {
         Self { out: BufWriter::new(io::stdout().lock()), json, result: Ok(()) }
     }
 
-    /// Prints a line; breaks off where that is not possible any more.
+    /// Prints a line of columns; breaks off where that is not possible any more.
     pub(super) fn line(&mut self, columns: Columns<'_>) -> ControlFlow<()> {
-        let written = if self.json {
+        if self.json {
             let object = columns.iter().map(|(key, value, _)| ((*key).to_owned(), value.clone()));
-            writeln!(self.out, "{}", Value::Object(object.collect()))
-        } else {
-            let texts: Vec<String> =
-                columns.iter().map(|(_, value, width)| text(value, *width)).collect();
-            writeln!(self.out, "{}", texts.join("  ").trim_end())
-        };
-        self.result = written;
+            return self.object(&Value::Object(object.collect()));
+        }
+        let texts: Vec<String> =
+            columns.iter().map(|(_, value, width)| padded(value, *width)).collect();
+        self.print(texts.join("  ").trim_end())
+    }
+
+    /// Prints a line of JSON.
+    pub(super) fn object(&mut self, object: &Value) -> ControlFlow<()> {
+        self.print(&object.to_string())
+    }
+
+    /// Prints a line of text.
+    pub(super) fn text(&mut self, text: &str) -> ControlFlow<()> {
+        self.print(&escape::visible(text.as_bytes()))
+    }
+
+    fn print(&mut self, line: &str) -> ControlFlow<()> {
+        if self.result.is_ok() {
+            self.result = writeln!(self.out, "{line}");
+        }
         if self.result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
 
-    /// Prints what waits; says how the command ends.
-    pub(super) fn finish(mut self) -> Exit {
+    /// Prints what waits; `Err` is how the command ends where that is not possible.
+    pub(super) fn finish(mut self) -> Result<(), Exit> {
         printed(self.result.and_then(|()| self.out.flush()))
     }
 }
 
-fn text(value: &Value, width: usize) -> String {
+fn padded(value: &Value, width: usize) -> String {
     match value {
         Value::String(text) => format!("{:width$}", escape::visible(text.as_bytes())),
         Value::Null => format!("{:width$}", "-"),

@@ -1,0 +1,130 @@
+//! The arguments of the commands that look into a store.
+//!
+//! Lives here: a struct for each, those that need a store with the same three flags
+//! to say which.
+//! May not: judge a value.
+
+#![allow(clippy::doc_markdown, reason = "the comments are the texts of --help")]
+
+use super::open_store::Place;
+use argh::FromArgs;
+
+// A type stands in brackets: argh looks at its words, which a macro passes on only
+// one by one.
+macro_rules! of_a_store {
+    (
+        $(#[doc = $doc:literal])*
+        $name:ident {
+            $($(#[doc = $field_doc:literal])* #[argh($($kind:tt)*)] $field:ident: [$($type:tt)+],)*
+        }
+    ) => {
+        $(#[doc = $doc])*
+        #[derive(Debug, FromArgs)]
+        pub(super) struct $name {
+            /// the store: maildir:PATH, mbox:PATH or sqlite:FILE
+            #[argh(option, arg_name = "store")]
+            pub(super) store: Option<String>,
+            /// the config file that names the store
+            #[argh(option, arg_name = "file")]
+            pub(super) config: Option<String>,
+            /// time that what others have locked is tried again
+            #[argh(option, arg_name = "time", default = "String::from(\"30s\")")]
+            pub(super) lock_wait: String,
+            $($(#[doc = $field_doc])* #[argh($($kind)*)] pub(super) $field: $($type)+,)*
+        }
+
+        impl $name {
+            /// Where the store is.
+            pub(super) fn place(&self) -> Place<'_> {
+                Place {
+                    store: self.store.as_deref(),
+                    config: self.config.as_deref(),
+                    lock_wait: &self.lock_wait,
+                }
+            }
+        }
+    };
+}
+
+of_a_store! {
+    /// List a store's mailboxes: name, messages, bytes.
+    Mailboxes {
+        /// one JSON object a line
+        #[argh(switch)]
+        json: [bool],
+    }
+}
+
+of_a_store! {
+    /// List a mailbox's messages: id, bytes, time received, flags.
+    Messages {
+        /// the mailbox
+        #[argh(positional)]
+        mailbox: [String],
+        /// one JSON object a line
+        #[argh(switch)]
+        json: [bool],
+    }
+}
+
+of_a_store! {
+    /// Print a message.
+    Cat {
+        /// the mailbox
+        #[argh(positional)]
+        mailbox: [String],
+        /// the message's id
+        #[argh(positional)]
+        id: [String],
+    }
+}
+
+of_a_store! {
+    /// Remove a message, or a whole mailbox.
+    Delete {
+        /// the mailbox
+        #[argh(positional)]
+        mailbox: [String],
+        /// the message's id; without it the mailbox goes
+        #[argh(positional)]
+        id: [Option<String>],
+    }
+}
+
+of_a_store! {
+    /// Check a store: one line for each damaged or stray item.
+    Verify {
+        /// say what can be mended; with --yes, mend it
+        #[argh(switch)]
+        repair: [bool],
+        /// do what --repair says
+        #[argh(switch)]
+        yes: [bool],
+        /// one JSON object a line
+        #[argh(switch)]
+        json: [bool],
+    }
+}
+
+of_a_store! {
+    /// Copy a SQLite store while it is in use.
+    Backup {
+        /// the copy, which must not be there yet
+        #[argh(positional)]
+        file: [String],
+    }
+}
+
+/// Ask a server whether it is well.
+#[derive(Debug, FromArgs)]
+pub(super) struct Ping {
+    /// the server: 127.0.0.1:2424, [::1]:2424 or unix:PATH
+    #[argh(positional, default = "String::from(\"127.0.0.1:2424\")")]
+    pub(super) address: String,
+    /// also ask whether this recipient would be accepted
+    #[argh(option, arg_name = "address")]
+    pub(super) rcpt: Option<String>,
+    /// time for all of it
+    #[argh(option, arg_name = "time", default = "String::from(\"10s\")")]
+    pub(super) timeout: String,
+}

@@ -1,0 +1,38 @@
+//! `postino messages`: what a mailbox holds.
+//!
+//! Lives here: the command; the store does the work.
+//! May not: change anything.
+
+use super::{arguments::Messages, listing::Listing, open_store};
+use crate::{command::exit::Exit, stores::Stores};
+use postino_store::MessageInfo;
+use serde_json::Value;
+use std::ops::ControlFlow;
+
+/// Prints a line for each message, as soon as the store has found it.
+pub(super) fn run(arguments: &Messages, stores: &Stores) -> Result<Exit, Exit> {
+    let opened = arguments.place().open(stores)?;
+    let reader = opened.reader()?;
+    let mailbox = open_store::mailbox(&arguments.mailbox)?;
+    let mut listing = Listing::new(arguments.json);
+    opened.patiently(mailbox.as_str(), || {
+        reader.messages(&mailbox, &mut |found| match found {
+            Ok(message) => listing.line(&columns(&message)),
+            Err(stray) => {
+                open_store::report(&stray);
+                ControlFlow::Continue(())
+            }
+        })
+    })?;
+    listing.finish().map(|()| Exit::Ok)
+}
+
+fn columns(message: &MessageInfo) -> [(&'static str, Value, usize); 4] {
+    let flags = message.flags.as_ref().map_or(Value::Null, |flags| flags.as_str().into());
+    [
+        ("id", message.id.as_str().into(), 48),
+        ("bytes", message.octets.into(), 10),
+        ("received", message.received.rfc3339().into(), 20),
+        ("flags", flags, 0),
+    ]
+}

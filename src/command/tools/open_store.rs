@@ -1,0 +1,171 @@
+//! The store that a command is about.
+//!
+//! Lives here: from `--store` or `--config` to a store that can be read; waiting
+//! for what others have locked; and the exit code of what the store refused.
+//! May not: make or change anything.
+
+use crate::{
+    command::{exit::Exit, init},
+    config::{
+        effective::{Role, Sources},
+        flags::Given,
+        values::{self, DURATION_FORM},
+    },
+    escape,
+    stores::{self, Stores},
+    sys::names,
+};
+use postino_store::{DeliveryError, MailReader, MailStore, MailboxName, ReadError, Stray};
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// The first pause before what is locked is tried again, doubled each time up to
+/// the longest.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Which store a command is about, as its arguments say.
+pub(super) struct Place<'a> {
+    /// `--store`.
+    pub(super) store: Option<&'a str>,
+    /// `--config`.
+    pub(super) config: Option<&'a str>,
+    /// `--lock-wait`.
+    pub(super) lock_wait: &'a str,
+}
+
+/// A store, not opened for deliveries.
+pub(super) struct Opened {
+    /// Its URL.
+    url: String,
+    /// The store.
+    store: Arc<dyn MailStore>,
+    /// How long what is locked is tried again.
+    lock_wait: Duration,
+}
+
+impl Place<'_> {
+    /// The store; the complaint is printed where there is none. Without `--store`
+    /// it is the one of the config file, which is checked as a whole.
+    pub(super) fn open(&self, stores: &Stores) -> Result<Opened, Exit> {
+        let lock_wait = duration("lock-wait", self.lock_wait)?;
+        let (url, store) = match self.store {
+            Some(url) => (url.to_owned(), open(url, stores)?),
+            None => self.configured(stores)?,
+        };
+        Ok(Opened { url, store, lock_wait })
+    }
+
+    fn configured(&self, stores: &Stores) -> Result<(String, Arc<dyn MailStore>), Exit> {
+        let sources = Sources {
+            role: Role::Serve,
+            stores: stores.clone(),
+            flags: Given::default(),
+            file: self.config.map(str::to_owned),
+        };
+        match sources.load() {
+            Ok(effective) => Ok((effective.store_url, effective.store)),
+            Err(error) => {
+                eprintln!("{error}");
+                Err(Exit::Config)
+            }
+        }
+    }
+}
+
+/// The store of this URL; the complaint is printed where there is none.
+pub(super) fn open(url: &str, stores: &Stores) -> Result<Arc<dyn MailStore>, Exit> {
+    let options = stores::Options {
+        hostname: names::host_name(),
+        require_marker: false,
+        several_domains: false,
+    };
+    stores.open(url, &options).map(|built| built.store).map_err(|error| {
+        eprintln!("{error}; nothing was changed");
+        Exit::Config
+    })
+}
+
+impl Opened {
+    /// The store's reading side.
+    pub(super) fn reader(&self) -> Result<&dyn MailReader, Exit> {
+        self.store.reader().ok_or_else(|| {
+            eprintln!("{}: a store of this kind cannot be read back", self.shown());
+            Exit::Config
+        })
+    }
+
+    /// Tries until nobody else holds the lock, or the lock wait is over. Where it
+    /// fails, `about` (what it was about, or nothing) is printed with the reason.
+    pub(super) fn patiently<T>(
+        &self,
+        about: &str,
+        mut act: impl FnMut() -> Result<T, ReadError>,
+    ) -> Result<T, Exit> {
+        let (began, mut pause) = (Instant::now(), PAUSE_MIN);
+        loop {
+            match act() {
+                Ok(done) => return Ok(done),
+                Err(ReadError::Store(DeliveryError::Locked { .. }))
+                    if began.elapsed() + pause <= self.lock_wait =>
+                {
+                    thread::sleep(pause);
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+                Err(error) => return Err(self.failed(about, &error)),
+            }
+        }
+    }
+
+    /// Says why something about the store failed, and how the command ends then.
+    pub(super) fn failed(&self, about: &str, error: &ReadError) -> Exit {
+        let about = if about.is_empty() { String::new() } else { format!("{about}: ") };
+        eprintln!("{}: {}", self.shown(), escape::visible(format!("{about}{error}").as_bytes()));
+        exit_for(error)
+    }
+
+    /// Its URL, fit to be seen.
+    pub(super) fn shown(&self) -> String {
+        escape::visible(self.url.as_bytes())
+    }
+}
+
+/// Says what was not read.
+pub(super) fn report(stray: &Stray) {
+    eprintln!("not read: {}", escape::visible(stray.to_string().as_bytes()));
+}
+
+/// A mailbox's name as a listing shows it; the complaint is printed.
+pub(super) fn mailbox(text: &str) -> Result<MailboxName, Exit> {
+    MailboxName::new(text).map_err(|error| {
+        eprintln!("mailbox {text:?}: {error}; nothing was changed");
+        Exit::Usage
+    })
+}
+
+/// A flag's duration; the complaint is printed.
+pub(super) fn duration(flag: &str, text: &str) -> Result<Duration, Exit> {
+    values::duration(text).ok_or_else(|| {
+        eprintln!("--{flag}: {text:?} is not {DURATION_FORM}");
+        Exit::Usage
+    })
+}
+
+/// How a command ends that the store refused.
+pub(super) fn exit_for(error: &ReadError) -> Exit {
+    match error {
+        ReadError::NoSuchMessage
+        | ReadError::Stray(_)
+        | ReadError::Damaged { .. }
+        | ReadError::Store(DeliveryError::UnusableName(_)) => Exit::Failure,
+        ReadError::Store(error) => match init::exit_for(error) {
+            Exit::CannotCreate => Exit::InputOutput,
+            exit => exit,
+        },
+        ReadError::NotOffered { .. } => Exit::Config,
+        _ => Exit::InputOutput,
+    }
+}
