@@ -109,12 +109,19 @@ pub struct Status {
     pub size: u64,
     /// Its owner.
     pub owner: u32,
+    /// Its group.
+    pub group: u32,
+    /// Its permission bits, without those of its kind.
+    pub mode: u32,
     /// How many names it has.
     pub links: u64,
     /// The last writing of its content, in seconds since 1970.
     pub written: i64,
     /// The last reading or writing of its content, in seconds since 1970.
     pub used: i64,
+    /// The last change of anything about it, in seconds since 1970 and nanoseconds.
+    /// Nobody can set it back; it goes on in steps of a few milliseconds.
+    pub changed: (i64, u32),
     /// Of a directory that gives its own group to what is made in it (setgid):
     /// which.
     pub gives_group: Option<u32>,

@@ -35,6 +35,9 @@ const NEW: OFlags = OFlags::CREATE
 /// File systems in memory, by statfs(2)'s number: tmpfs and ramfs.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
+/// What of a mode is permissions, set-id and sticky bits among them.
+const MODE_BITS: u32 = 0o7777;
+
 /// Mode bits that a umask is likely to take away.
 const SHARED_BITS: u32 = 0o077;
 
@@ -326,9 +329,12 @@ fn status(at: impl AsFd, path: &Path, flags: AtFlags) -> Result<Status, Errno> {
         kind: kind(stat.stx_mode.into()),
         size: stat.stx_size,
         owner: stat.stx_uid,
+        group: stat.stx_gid,
+        mode: u32::from(stat.stx_mode) & MODE_BITS,
         links: stat.stx_nlink.into(),
         written: stat.stx_mtime.tv_sec,
         used: stat.stx_atime.tv_sec.max(stat.stx_mtime.tv_sec),
+        changed: (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
         gives_group: gives_group(stat.stx_mode.into()).then_some(stat.stx_gid),
     })
 }
@@ -337,7 +343,8 @@ fn status(at: impl AsFd, path: &Path, flags: AtFlags) -> Result<Status, Errno> {
     clippy::unnecessary_cast,
     clippy::cast_sign_loss,
     clippy::cast_lossless,
-    reason = "the fields' types differ between architectures; device, inode and size are never negative"
+    clippy::cast_possible_truncation,
+    reason = "the fields' types differ between architectures; device, inode and size are never negative, nanoseconds few"
 )]
 fn status_without_birth(at: impl AsFd, path: &Path, flags: AtFlags) -> Result<Status, Errno> {
     let at = at.as_fd();
@@ -347,9 +354,12 @@ fn status_without_birth(at: impl AsFd, path: &Path, flags: AtFlags) -> Result<St
         kind: kind(stat.st_mode),
         size: stat.st_size as u64,
         owner: stat.st_uid,
+        group: stat.st_gid,
+        mode: stat.st_mode as u32 & MODE_BITS,
         links: stat.st_nlink as u64,
         written: stat.st_mtime as i64,
         used: (stat.st_atime as i64).max(stat.st_mtime as i64),
+        changed: (stat.st_ctime as i64, stat.st_ctime_nsec as u32),
         gives_group: gives_group(stat.st_mode).then_some(stat.st_gid),
     })
 }
