@@ -14,7 +14,7 @@ use crate::{
     fault::{Doing, Fault},
     id::Ids,
 };
-use postino_store::{Delivery, DeliveryError, DeliveryId, IfMissing, Mailbox, MailboxName};
+use postino_store::{Delivery, DeliveryError, DeliveryId, Flags, IfMissing, Mailbox, MailboxName};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;
 
@@ -134,8 +134,8 @@ fn insert<'a>(
     connection
         .prepare_cached(
             "INSERT INTO messages
-                 (id, mailbox, received, octets, reverse_path, recipient, header, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                 (id, mailbox, received, octets, reverse_path, recipient, flags, header, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )
         .and_then(|mut statement| {
             statement.execute(params![
@@ -145,6 +145,7 @@ fn insert<'a>(
                 octets,
                 message.reverse_path,
                 delivery.recipient(),
+                message.flags().map_or("", Flags::as_str),
                 delivery.header(),
                 body
             ])
