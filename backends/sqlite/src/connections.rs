@@ -82,15 +82,14 @@ impl Connections {
         act: impl FnOnce(&mut Database) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let mut slot = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = || {
-            let database = Database::open(&self.place)?;
-            database.connection().pragma_update(None, "query_only", true).doing("set up")?;
-            Ok(database)
-        };
-        self.with(&mut slot, open, |database| {
-            database.check()?;
-            act(database)
-        })
+        self.with(
+            &mut slot,
+            || Database::open_to_read(&self.place),
+            |database| {
+                database.check()?;
+                act(database)
+            },
+        )
     }
 
     /// None where another thread does it just now.

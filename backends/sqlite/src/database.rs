@@ -55,8 +55,22 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// Opens the database, which is not made where it is missing.
+    /// Opens the database for writing, which is not made where it is missing.
     pub(crate) fn open(place: &Place) -> Result<Self, Fault> {
+        let database = Self::connect(place)?;
+        database.use_wal()?;
+        Ok(database)
+    }
+
+    /// Opens the database for reading alone: nothing of it is changed, not even its
+    /// journal mode, and it is not made where it is missing.
+    pub(crate) fn open_to_read(place: &Place) -> Result<Self, Fault> {
+        let database = Self::connect(place)?;
+        database.connection.pragma_update(None, "query_only", true).doing("set up")?;
+        Ok(database)
+    }
+
+    fn connect(place: &Place) -> Result<Self, Fault> {
         let Found::File { path, identity } = place.look()? else { return Err(place.missing()) };
         check_untouched(&path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -83,7 +97,6 @@ impl Database {
         if place.identity(&database.path)? != Some(database.identity) {
             return Err(place.missing());
         }
-        database.use_wal()?;
         database
             .connection
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
