@@ -177,7 +177,11 @@ pub(crate) fn remove_remains(connections: &Connections) {
 
 /// Removes bodies, as far as no message refers to them; keeps in mind those that
 /// cannot be removed now.
-fn remove_or_keep(connections: &Connections, rows: &[i64], wait: Duration) -> Result<(), Fault> {
+pub(crate) fn remove_or_keep(
+    connections: &Connections,
+    rows: &[i64],
+    wait: Duration,
+) -> Result<(), Fault> {
     for (at, row) in rows.iter().enumerate() {
         if let Err(fault) = remove(connections, *row, wait) {
             rows.iter().skip(at).for_each(|row| connections.remains().keep(*row));
@@ -206,7 +210,7 @@ fn remove(connections: &Connections, row: i64, wait: Duration) -> Result<(), Fau
 
 /// One transaction. Waits so long for another process's lock, but not with the writer held.
 /// It is synced as any other: a log is worth no more than its oldest frames.
-fn alone<T>(
+pub(crate) fn alone<T>(
     connections: &Connections,
     wait: Duration,
     act: impl Fn(&rusqlite::Connection) -> Result<T, Fault>,

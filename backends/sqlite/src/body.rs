@@ -20,7 +20,7 @@ use std::io::{self, BufRead, Read};
 pub(crate) const WHOLE_OCTETS_MAX: u64 = 256 * 1024;
 
 /// Octets of a part; the last one may have fewer.
-const PART_OCTETS: u64 = 64 * 1024;
+pub(crate) const PART_OCTETS: u64 = 64 * 1024;
 
 /// The octets of a body some of whose parts may be gone already.
 const BEING_REMOVED: i64 = -1;
@@ -176,6 +176,44 @@ pub(crate) fn remove_some(connection: &Connection, row: i64, parts: u32) -> Resu
         .and_then(|mut statement| statement.execute([row]))
         .doing("write to")?;
     Ok(true)
+}
+
+/// What has become of a body that a message no longer refers to.
+#[cfg(feature = "reader")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Released {
+    /// Another message refers to it, or it is no longer there.
+    Kept,
+    /// It is removed.
+    Gone,
+    /// It has no digest any more, and is to be removed part by part.
+    InParts,
+}
+
+/// Removes a body if no message refers to it; a large one is only given up, which
+/// is the first of the transactions that remove it.
+#[cfg(feature = "reader")]
+pub(crate) fn release(connection: &Connection, row: i64) -> Result<Released, Fault> {
+    let given_up = connection
+        .prepare_cached(
+            "UPDATE bodies SET digest = NULL, octets = ?2
+                 WHERE id = ?1 AND EXISTS (SELECT 1 FROM body_parts WHERE body = ?1)
+                     AND NOT EXISTS (SELECT 1 FROM messages WHERE body = ?1)",
+        )
+        .and_then(|mut statement| statement.execute([row, BEING_REMOVED]))
+        .doing("write to")?;
+    if given_up > 0 {
+        return Ok(Released::InParts);
+    }
+    let removed = connection
+        .prepare_cached(
+            "DELETE FROM bodies
+                 WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM body_parts WHERE body = ?1)
+                     AND NOT EXISTS (SELECT 1 FROM messages WHERE body = ?1)",
+        )
+        .and_then(|mut statement| statement.execute([row]))
+        .doing("write to")?;
+    Ok(if removed > 0 { Released::Gone } else { Released::Kept })
 }
 
 /// The bodies without a digest: at the start, those that a crash left.

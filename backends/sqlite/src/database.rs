@@ -65,7 +65,10 @@ impl Database {
     /// Opens the database for reading alone: nothing of it is changed, not even its
     /// journal mode, and it is not made where it is missing.
     pub(crate) fn open_to_read(place: &Place) -> Result<Self, Fault> {
-        let database = Self::connect(place)?;
+        let database = Self::connect(place).map_err(|fault| {
+            // The memory that all share is a file, -shm.
+            fault.advising_rights("even reading takes its owner's rights: run it as that user")
+        })?;
         database.connection.pragma_update(None, "query_only", true).doing("set up")?;
         Ok(database)
     }

@@ -74,6 +74,15 @@ impl Fault {
         Self::File { doing, path: path.into(), kind: cause.kind(), os: cause.raw_os_error() }
     }
 
+    /// Says what to do about missing rights, where it is about these.
+    pub(crate) fn advising_rights(mut self, advice: &str) -> Self {
+        if let Self::Sqlite { meaning: Meaning::Forbidden(_), text, .. } = &mut self {
+            text.push_str("; ");
+            text.push_str(advice);
+        }
+        self
+    }
+
     /// Whether others hold the lock: trying again can help.
     pub(crate) fn is_locked(&self) -> bool {
         matches!(self, Self::Sqlite { meaning: Meaning::Locked, .. })
@@ -82,6 +91,12 @@ impl Fault {
     /// Whether the disk has no room for it.
     pub(crate) fn is_full(&self) -> bool {
         matches!(self, Self::Sqlite { meaning: Meaning::Full, .. })
+    }
+
+    /// Whether the database is damaged, or cannot be read.
+    #[cfg(feature = "reader")]
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Sqlite { meaning: Meaning::Damaged, .. })
     }
 
     /// Whether only the row failed, or the disk is full: what else is to be

@@ -23,6 +23,8 @@ mod fault;
 mod gate;
 mod id;
 mod place;
+#[cfg(feature = "reader")]
+mod reader;
 mod remains;
 mod schema;
 mod wal;
@@ -34,6 +36,8 @@ use fault::{Doing, Fault};
 use id::Ids;
 use place::Place;
 use postino_files::Files;
+#[cfg(feature = "reader")]
+use postino_store::MailReader;
 use postino_store::{
     Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName, Message,
     Prepared, Room,
@@ -74,13 +78,18 @@ pub struct Sqlite {
     require_marker: bool,
     /// [`MailStore::open`] has made the database.
     was_made: AtomicBool,
+    #[cfg(feature = "reader")]
+    reader: reader::Reader,
 }
 
 impl Sqlite {
     /// The store in the database at `path`. Touches nothing yet.
     pub fn new(path: PathBuf, options: Options, files: Arc<dyn Files>) -> Self {
+        let connections = Arc::new(Connections::new(Place::new(path, files)));
         Self {
-            connections: Arc::new(Connections::new(Place::new(path, files))),
+            #[cfg(feature = "reader")]
+            reader: reader::Reader::new(Arc::clone(&connections)),
+            connections,
             ids: Ids::default(),
             require_marker: options.require_marker,
             was_made: AtomicBool::new(false),
@@ -257,5 +266,10 @@ impl MailStore for Sqlite {
                 })
             })
             .map_err(|fault| self.error(&fault))
+    }
+
+    #[cfg(feature = "reader")]
+    fn reader(&self) -> Option<&dyn MailReader> {
+        Some(&self.reader)
     }
 }

@@ -52,6 +52,11 @@ impl Place {
         Self { path, files }
     }
 
+    #[cfg(feature = "reader")]
+    pub(crate) fn files(&self) -> &dyn Files {
+        &*self.files
+    }
+
     /// The path as it was given.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -132,28 +137,29 @@ impl Place {
         Ok(None)
     }
 
+    /// An error where there is one.
+    fn check_no_log(&self) -> Result<(), Fault> {
+        self.orphaned_log()?.map_or(Ok(()), |log| {
+            Err(Fault::Refused {
+                why: format!(
+                    "there is a log without its database, {}, which may hold mail: put the database back, or move the log away",
+                    log.display()
+                ),
+            })
+        })
+    }
+
     /// Makes an empty database, and the directories above it, durably; says whether
     /// it did, or another process was faster. An empty file in its place goes;
     /// anything else stays, and is an error.
     pub(crate) fn make(&self) -> Result<bool, Fault> {
         let failed = |error: &io::Error| Fault::file("make", &self.path, error);
-        if let Some(log) = self.orphaned_log()? {
+        if let Err(refused) = self.check_no_log() {
             // Whoever was faster may have a log by now.
-            if self.is_made()? {
-                return Ok(false);
-            }
-            return Err(Fault::Refused {
-                why: format!(
-                    "there is a log without its database, {}, which may hold mail: put the database back, or move the log away",
-                    log.display()
-                ),
-            });
+            return if self.is_made()? { Ok(false) } else { Err(refused) };
         }
-        let name = self.path.file_name().ok_or_else(|| failed(&io::ErrorKind::NotFound.into()))?;
-        // A name that no other process uses, should the lock not reach it.
-        let own = postino_files::random().map_err(|e| failed(&e))?;
-        let draft = suffixed(name, &format!(".{own:016x}{DRAFT_SUFFIX}"));
-        let (name, draft) = (Path::new(name), draft.as_path());
+        let (name, draft) = self.names().map_err(|e| failed(&e))?;
+        let (name, draft) = (name, draft.as_path());
         let directory =
             open_or_make(&*self.files, self.directory(), DIRECTORY_MODE).map_err(|e| failed(&e))?;
         let _lock = self.lock(&directory)?;
@@ -179,6 +185,28 @@ impl Place {
             let _ = self.files.unlink(&directory, draft);
         }
         made
+    }
+
+    /// Whether a file of this name beside the database is a draft of it that was
+    /// never completed, or is being written just now.
+    #[cfg(feature = "reader")]
+    pub(crate) fn is_draft(&self, name: &Path) -> bool {
+        let own = self.path.file_name().unwrap_or_default().as_encoded_bytes();
+        let number = name
+            .as_os_str()
+            .as_encoded_bytes()
+            .strip_prefix(own)
+            .and_then(|rest| rest.strip_prefix(b"."))
+            .and_then(|rest| rest.strip_suffix(DRAFT_SUFFIX.as_bytes()));
+        number.is_some_and(|number| number.len() == 16 && number.iter().all(u8::is_ascii_hexdigit))
+    }
+
+    /// The file's name in its directory, and one for its draft that no other process
+    /// uses, should a lock not reach it.
+    fn names(&self) -> io::Result<(&Path, PathBuf)> {
+        let name = self.path.file_name().ok_or(io::ErrorKind::NotFound)?;
+        let own = postino_files::random()?;
+        Ok((Path::new(name), suffixed(name, &format!(".{own:016x}{DRAFT_SUFFIX}"))))
     }
 
     fn is_made(&self) -> Result<bool, Fault> {
