@@ -36,12 +36,12 @@ use fault::{Doing, Fault};
 use id::Ids;
 use place::Place;
 use postino_files::Files;
-#[cfg(feature = "reader")]
-use postino_store::MailReader;
 use postino_store::{
     Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName, Message,
     Prepared, Room,
 };
+#[cfg(feature = "reader")]
+use postino_store::{MailReader, ReadError};
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -99,6 +99,19 @@ impl Sqlite {
     /// The directory that the database lies in.
     pub fn directory(&self) -> &Path {
         self.connections.place().directory()
+    }
+
+    /// Copies the database, as it is at this moment, to a file that must not be there
+    /// yet, while others write to it; `progress` is told how many pages of how many
+    /// are done. The copy is on stable storage when this returns, and is a store;
+    /// after a failure nothing of it is left.
+    #[cfg(feature = "reader")]
+    pub fn backup(
+        &self,
+        target: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), ReadError> {
+        self.reader.backup(target, progress)
     }
 
     fn path(&self) -> &Path {

@@ -52,6 +52,12 @@ impl Place {
         Self { path, files }
     }
 
+    /// The place of another database on the same disks.
+    #[cfg(feature = "reader")]
+    pub(crate) fn beside(&self, path: PathBuf) -> Self {
+        Self::new(path, Arc::clone(&self.files))
+    }
+
     #[cfg(feature = "reader")]
     pub(crate) fn files(&self) -> &dyn Files {
         &*self.files
@@ -185,6 +191,41 @@ impl Place {
             let _ = self.files.unlink(&directory, draft);
         }
         made
+    }
+
+    /// Makes a file of what `fill` writes to the path that it is given, durably; it
+    /// has its name once it is whole. Anything in its place stays, and is an error;
+    /// a failure leaves nothing. `doing` has the file as its object.
+    #[cfg(feature = "reader")]
+    pub(crate) fn make_whole(
+        &self,
+        doing: &'static str,
+        fill: impl FnOnce(&Path) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let failed = |error: &io::Error| Fault::file(doing, &self.path, error);
+        match self.files.stat_path(&self.path) {
+            Ok(_) => return Err(failed(&io::ErrorKind::AlreadyExists.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(&error)),
+        }
+        self.check_no_log()?;
+        let (name, draft) = self.names().map_err(|e| failed(&e))?;
+        let (name, draft) = (name, draft.as_path());
+        let directory = self.files.open_root(self.directory()).map_err(|e| failed(&e))?;
+        drop(self.files.create(&directory, draft, FILE_MODE).map_err(|e| failed(&e))?);
+        let made = fill(&self.directory().join(draft)).and_then(|()| {
+            let whole = self.files.open(&directory, draft).map_err(|e| failed(&e))?;
+            self.files.sync_file(&whole).map_err(|e| failed(&e))?;
+            self.files.rename(&directory, draft, &directory, name).map_err(|e| failed(&e))
+        });
+        if made.is_err() {
+            let _ = self.files.unlink(&directory, draft);
+            return made;
+        }
+        self.files.sync_dir(&directory).map_err(|error| {
+            let _ = self.files.unlink(&directory, name);
+            failed(&error)
+        })
     }
 
     /// Whether a file of this name beside the database is a draft of it that was

@@ -3,8 +3,10 @@
 //! Lives here: [`Reader`], the store's [`MailReader`]; each of its subjects stands
 //! in a module of its own.
 //! May not: change a database that it only reads, its journal mode included.
-//! Holds: no transaction lasts while the caller has the word.
+//! Holds: no transaction lasts while the caller has the word, but that of a backup,
+//! which keeps nobody waiting.
 
+mod backup;
 mod list;
 mod remove;
 mod stream;
@@ -83,5 +85,9 @@ impl MailReader for Reader {
     ) -> Result<Verified, ReadError> {
         verify::verify(&self.connections, repair, report)
             .map_err(|fault| fault.error(self.path()).into())
+    }
+
+    fn backup(&self, target: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<(), ReadError> {
+        backup::backup(&self.connections, target, progress)
     }
 }
