@@ -1,10 +1,11 @@
-//! Processes, for locks that name their holder.
+//! Processes, for locks that name their holder, and what this one may do.
 //!
 //! Lives here: what a lock file says of whoever made it, and whether that one
-//! still lives.
-//! May not: touch the disk: what is read lies in `/proc`.
+//! still lives; this process's user and rights.
+//! May not: open a file on the disk: what is read lies in `/proc`.
 
 use rustix::{
+    fs::{Access, AtFlags, CWD, accessat},
     io::Errno,
     process::{Pid, geteuid, test_kill_process},
     system::{sysinfo, uname},
@@ -66,6 +67,11 @@ pub fn booted() -> i64 {
 /// The user whom this process acts as.
 pub fn user() -> u32 {
     geteuid().as_raw()
+}
+
+/// Whether this process may read and write a file, without opening it.
+pub fn may_update(path: &Path) -> std::io::Result<()> {
+    Ok(accessat(CWD, path, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS)?)
 }
 
 /// Empty where it cannot be read.

@@ -11,7 +11,7 @@ use crate::{
     place::{Found, Place},
     schema::{self, Marks},
 };
-use postino_files::Identity;
+use postino_files::{Identity, process};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, config::DbConfig};
 use std::{
     path::{Path, PathBuf},
@@ -66,8 +66,16 @@ impl Database {
     /// journal mode, and it is not made where it is missing.
     pub(crate) fn open_to_read(place: &Place) -> Result<Self, Fault> {
         let database = Self::connect(place).map_err(|fault| {
-            // The memory that all share is a file, -shm.
-            fault.advising_rights("even reading takes its owner's rights: run it as that user")
+            // SQLite says only that it cannot. The memory that all share is a file,
+            // -shm, so that reading takes the right to write.
+            match process::may_update(place.path()) {
+                Err(cause) if fault.is_forbidden() => Fault::file(
+                    "have a reader's rights (to read and to write) to",
+                    place.path(),
+                    &cause,
+                ),
+                _ => fault,
+            }
         })?;
         database.connection.pragma_update(None, "query_only", true).doing("set up")?;
         Ok(database)

@@ -74,18 +74,14 @@ impl Fault {
         Self::File { doing, path: path.into(), kind: cause.kind(), os: cause.raw_os_error() }
     }
 
-    /// Says what to do about missing rights, where it is about these.
-    pub(crate) fn advising_rights(mut self, advice: &str) -> Self {
-        if let Self::Sqlite { meaning: Meaning::Forbidden(_), text, .. } = &mut self {
-            text.push_str("; ");
-            text.push_str(advice);
-        }
-        self
-    }
-
     /// Whether others hold the lock: trying again can help.
     pub(crate) fn is_locked(&self) -> bool {
         matches!(self, Self::Sqlite { meaning: Meaning::Locked, .. })
+    }
+
+    /// Whether it may not be opened, or not be written.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Sqlite { meaning: Meaning::Forbidden(_), .. })
     }
 
     /// Whether the disk has no room for it.
