@@ -201,6 +201,9 @@ impl Root {
             }
             Err(cause) => return Err(self.failed("open the store's root", cause)),
         };
+        if marker::is_present(files, &root).unwrap_or(false) {
+            return Ok(root);
+        }
         let is_empty = marker::is_new(files, &root)
             .map_err(|cause| self.failed("read the store's root", cause))?;
         if is_empty && !self.is_marked(files, &root)? {
