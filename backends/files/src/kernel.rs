@@ -11,6 +11,7 @@ use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{
         self, AtFlags, CWD, FileType, Mode, OFlags, RawMode, RenameFlags, ResolveFlags, StatxFlags,
+        Timespec, Timestamps,
     },
     io::{Errno, retry_on_intr},
 };
@@ -20,6 +21,7 @@ use std::{
     os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 const DIRECTORY: OFlags =
@@ -173,6 +175,12 @@ impl Files for Kernel {
         Ok(retry_on_intr(|| fs::ftruncate(file, octets))?)
     }
 
+    fn set_written(&self, file: &File, since_epoch: Duration) -> io::Result<()> {
+        let written = Timespec::try_from(since_epoch).map_err(|_| Errno::INVAL)?;
+        let read = Timespec { tv_sec: 0, tv_nsec: fs::UTIME_OMIT };
+        Ok(fs::futimens(file, &Timestamps { last_access: read, last_modification: written })?)
+    }
+
     fn try_lock(&self, file: &File, lock: Lock) -> io::Result<bool> {
         locks::try_lock(file, lock)
     }
@@ -213,6 +221,10 @@ impl Files for Kernel {
 
     fn unlink(&self, at: &Dir, name: &Path) -> io::Result<()> {
         Ok(retry_on_intr(|| fs::unlinkat(at, name, AtFlags::empty()))?)
+    }
+
+    fn remove_dir(&self, at: &Dir, name: &Path) -> io::Result<()> {
+        Ok(retry_on_intr(|| fs::unlinkat(at, name, AtFlags::REMOVEDIR))?)
     }
 
     fn stat(&self, at: &Dir, name: &Path) -> io::Result<Status> {

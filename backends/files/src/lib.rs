@@ -42,7 +42,7 @@ pub mod testing;
 pub use handle::{Dir, File, Identity, Kind, Lock, Space, Status};
 pub use kernel::Kernel;
 
-use std::{ffi::OsString, io, path::Path};
+use std::{ffi::OsString, io, path::Path, time::Duration};
 
 /// The calls. Each is one step on the disk, is relative to an open directory
 /// (but [`Files::open_root`], [`Files::open_path`] and [`Files::stat_path`]), and
@@ -106,6 +106,10 @@ pub trait Files: Send + Sync {
     /// Cuts a file to this length, which may be its own.
     fn truncate(&self, file: &File, octets: u64) -> io::Result<()>;
 
+    /// Says when a file's content was last written, as far as the file system can
+    /// keep it; when it was last read stays.
+    fn set_written(&self, file: &File, since_epoch: Duration) -> io::Result<()>;
+
     /// Locks the whole file for writing, for this opening of it alone; says whether
     /// that was possible, and never waits. The lock ends with
     /// [`Files::unlock`], or when the file is closed.
@@ -140,6 +144,9 @@ pub trait Files: Send + Sync {
 
     /// Removes a file's name.
     fn unlink(&self, at: &Dir, name: &Path) -> io::Result<()>;
+
+    /// Removes a directory that is empty.
+    fn remove_dir(&self, at: &Dir, name: &Path) -> io::Result<()>;
 
     /// What lies under this name; a symbolic link itself, not its target.
     fn stat(&self, at: &Dir, name: &Path) -> io::Result<Status>;

@@ -214,3 +214,28 @@ fn a_directory_is_read_up_to_the_limit_each_time_from_its_beginning() {
     }
     assert_eq!(kernel.read_dir(&root, 2).unwrap().len(), 2);
 }
+
+#[test]
+fn a_file_is_given_the_time_of_its_content_and_its_last_reading_stays() {
+    let (_directory, kernel, root) = root();
+    let file = kernel.create(&root, Path::new("a"), 0o600).unwrap();
+    let before = kernel.stat_file(&file).unwrap();
+    kernel.set_written(&file, std::time::Duration::new(1_000_000_000, 5)).unwrap();
+    let after = kernel.stat_file(&file).unwrap();
+    assert_eq!((after.written, after.used), (1_000_000_000, before.used));
+    assert!(kernel.set_written(&file, std::time::Duration::MAX).is_err());
+}
+
+#[test]
+fn only_an_empty_directory_is_removed() {
+    let (directory, kernel, root) = root();
+    fs::create_dir_all(directory.path().join("full/empty")).unwrap();
+    fs::write(directory.path().join("file"), "").unwrap();
+    symlink("full/empty", directory.path().join("link")).unwrap();
+    for name in ["full", "file", "link"] {
+        kernel.remove_dir(&root, Path::new(name)).unwrap_err();
+    }
+    let full = kernel.open_dir(&root, Path::new("full")).unwrap();
+    kernel.remove_dir(&full, Path::new("empty")).unwrap();
+    kernel.remove_dir(&root, Path::new("full")).unwrap();
+}

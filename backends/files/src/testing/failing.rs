@@ -11,6 +11,7 @@ use std::{
     io,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 /// How a call fails.
@@ -188,6 +189,10 @@ impl Files for Failing {
         self.pass(Call::Truncate, || self.inner.truncate(file, octets))
     }
 
+    fn set_written(&self, file: &File, since_epoch: Duration) -> io::Result<()> {
+        self.pass(Call::SetWritten, || self.inner.set_written(file, since_epoch))
+    }
+
     fn try_lock(&self, file: &File, lock: Lock) -> io::Result<bool> {
         self.pass(Call::TryLock, || self.inner.try_lock(file, lock))
     }
@@ -218,6 +223,10 @@ impl Files for Failing {
 
     fn unlink(&self, at: &Dir, name: &Path) -> io::Result<()> {
         self.pass(Call::Unlink, || self.inner.unlink(at, name))
+    }
+
+    fn remove_dir(&self, at: &Dir, name: &Path) -> io::Result<()> {
+        self.pass(Call::RemoveDir, || self.inner.remove_dir(at, name))
     }
 
     fn stat(&self, at: &Dir, name: &Path) -> io::Result<Status> {

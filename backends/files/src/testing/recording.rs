@@ -10,6 +10,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 /// Records each call, before it is made.
@@ -122,6 +123,11 @@ impl Files for Recording {
         self.inner.truncate(file, octets)
     }
 
+    fn set_written(&self, file: &File, since_epoch: Duration) -> io::Result<()> {
+        self.record("set_written", &[file.path()]);
+        self.inner.set_written(file, since_epoch)
+    }
+
     fn try_lock(&self, file: &File, lock: Lock) -> io::Result<bool> {
         self.record("try_lock", &[file.path()]);
         self.inner.try_lock(file, lock)
@@ -160,6 +166,11 @@ impl Files for Recording {
     fn unlink(&self, at: &Dir, name: &Path) -> io::Result<()> {
         self.record("unlink", &[&at.path_to(name)]);
         self.inner.unlink(at, name)
+    }
+
+    fn remove_dir(&self, at: &Dir, name: &Path) -> io::Result<()> {
+        self.record("remove_dir", &[&at.path_to(name)]);
+        self.inner.remove_dir(at, name)
     }
 
     fn stat(&self, at: &Dir, name: &Path) -> io::Result<Status> {
