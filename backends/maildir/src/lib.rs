@@ -1,7 +1,8 @@
-//! The Maildir store: one file a message, `new/` for what nobody has seen yet.
+//! The Maildir store: one file a message, `new/` for what nobody has seen yet and
+//! `cur/` for what comes from another store.
 //!
 //! Lives here: [`Maildir`], whose [`deliver`](MailStore::deliver) reads as the
-//! protocol of maildir(5): write into `tmp`, sync, rename into `new`, sync.
+//! protocol of maildir(5): write into `tmp`, sync, rename into `new` (or `cur`), sync.
 //! May not: touch the disk but through [`Files`]; change or remove what others
 //! wrote, old files in `tmp` apart.
 //! Holds: an `Ok` means that file, name and every directory from the root down
@@ -122,7 +123,7 @@ impl MailStore for Maildir {
         if delivery.is_withdrawn() {
             return Err(DeliveryError::Expired);
         }
-        let name = self.names.next()?;
+        let name = self.names.next(delivery.message())?;
         if let Some(shared) = delivery.prepared().get::<Shared>()
             && let Some(published) = self.link(shared, delivery, &name)?
         {
@@ -134,7 +135,7 @@ impl MailStore for Maildir {
         let synced = written.sync()?; // a failure is final
         delivery.begin_commit()?; // refused where the client already has a 4yz
         let published = synced.publish(&name)?; // never overwrites; removed on drop
-        published.sync()?; // new/ itself: from here 250 is true
+        published.sync()?; // new/ (cur/) itself: from here 250 is true
         Ok(name.id())
     }
 
@@ -233,6 +234,16 @@ impl Maildir {
         }
     }
 
+    /// Its `cur`, once its `new` has been opened.
+    fn cur(&self, mailbox: &Mailbox) -> Result<Dir, DeliveryError> {
+        let files = &*self.files;
+        let root = self.root.open(files).map_err(root_error)?;
+        let cur = self.path(mailbox.name())?.join(mailbox::CUR);
+        files
+            .open_dir(&root, &cur)
+            .map_err(|cause| DeliveryError::io("open the directory", root.path().join(cur), cause))
+    }
+
     /// What it means that the mailbox is missing.
     fn no_such_mailbox(&self, root: &Dir, path: &Path) -> DeliveryError {
         let known = self.root.knows_missing(&*self.files, root, path);
@@ -241,9 +252,13 @@ impl Maildir {
 
     /// An empty file in the mailbox's `tmp`.
     fn draft(&self, mailbox: &Mailbox, name: &Name) -> Result<Draft, DeliveryError> {
-        let create = || Draft::create(&self.files, self.mailbox(mailbox)?, name, self.file_mode);
+        let create = || {
+            let new = self.mailbox(mailbox)?;
+            let place = if name.has_flags() { self.cur(mailbox)? } else { new };
+            Draft::create(&self.files, place, name, self.file_mode)
+        };
         match create() {
-            // The mailbox is as it was, but for its tmp.
+            // The mailbox is as it was, but for its tmp (or cur).
             Err(DeliveryError::Io(failure)) if failure.cause.kind() == io::ErrorKind::NotFound => {
                 self.directories.known.forget(&self.path(mailbox.name())?);
                 create()

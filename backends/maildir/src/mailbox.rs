@@ -14,7 +14,7 @@ use std::{io, path::Path};
 
 pub(crate) const TMP: &str = "tmp";
 pub(crate) const NEW: &str = "new";
-const CUR: &str = "cur";
+pub(crate) const CUR: &str = "cur";
 
 /// Opens and makes mailboxes.
 pub(crate) struct Directories {

@@ -1,4 +1,5 @@
-//! Message names: `SECONDS.MmicrosecondsPpidQcounterRrandom.host,S=size,W=vsize`.
+//! Message names: `SECONDS.MmicrosecondsPpidQcounterRrandom.host,S=size,W=vsize`,
+//! and `:2,FLAGS` behind it in `cur`.
 //!
 //! Lives here: what makes a name unique, and the sizes behind it, which spare
 //! IMAP servers a stat (S) and a reading of the whole file (W).
@@ -7,7 +8,7 @@
 //! apart, 64 random bits tell processes apart even where pids are used again.
 
 use crate::mailbox::TMP;
-use postino_store::{DeliveryError, DeliveryId, Timestamp};
+use postino_store::{DeliveryError, DeliveryId, Flags, Message, Timestamp};
 use std::{
     path::PathBuf,
     sync::{
@@ -17,8 +18,8 @@ use std::{
 };
 
 /// The most octets of the host in a name: a name has 255, of which time, pid,
-/// counter, random bits and sizes take up to 140.
-const HOST_OCTETS_MAX: usize = 110;
+/// counter, random bits and sizes take up to 140, and flags 9.
+const HOST_OCTETS_MAX: usize = 100;
 
 /// Makes the names of one store's messages.
 pub(crate) struct Names {
@@ -39,17 +40,20 @@ impl Names {
         Self { host: escaped(hostname), process: OnceLock::new(), counter: AtomicU64::new(0) }
     }
 
-    /// A name that no other message has.
-    pub(crate) fn next(&self) -> Result<Name, DeliveryError> {
+    /// A name that no other message has. That of one from another store says when it
+    /// came there, so that listings by name are in the order of arrival.
+    pub(crate) fn next(&self, message: &Message) -> Result<Name, DeliveryError> {
         let Process { pid, random } = self.process()?;
-        let now = Timestamp::now_utc().since_epoch;
+        let flags = message.flags().cloned();
+        let came = if flags.is_some() { message.received } else { Timestamp::now_utc() };
+        let came = came.since_epoch;
         let unique = format!(
             "{}.M{}P{pid}Q{}R{random:016x}",
-            now.as_secs(),
-            now.subsec_micros(),
+            came.as_secs(),
+            came.subsec_micros(),
             self.counter.fetch_add(1, Ordering::Relaxed),
         );
-        Ok(Name { full: format!("{unique}.{}", self.host), unique_octets: unique.len() })
+        Ok(Name { full: format!("{unique}.{}", self.host), unique_octets: unique.len(), flags })
     }
 
     fn process(&self) -> Result<&Process, DeliveryError> {
@@ -66,6 +70,8 @@ impl Names {
 pub(crate) struct Name {
     full: String,
     unique_octets: usize,
+    /// Of a message from another store: what it is marked with.
+    flags: Option<Flags>,
 }
 
 /// A message's size in its file, and with every line end as CRLF.
@@ -81,15 +87,25 @@ impl Name {
         DeliveryId::new(self.full.get(..self.unique_octets).unwrap_or(&self.full))
     }
 
-    /// The name in `tmp`, where the sizes are not known yet, seen from `new`.
+    /// Whether the message has flags, if only none, and so belongs into `cur`.
+    pub(crate) fn has_flags(&self) -> bool {
+        self.flags.is_some()
+    }
+
+    /// The name in `tmp`, where the sizes are not known yet, seen from beside it.
     pub(crate) fn in_tmp(&self) -> PathBuf {
         ["..", TMP, &self.full].iter().collect()
     }
 
-    /// The name in `new`.
-    pub(crate) fn in_new(&self, sizes: Sizes) -> PathBuf {
+    /// The name in `new`, or in `cur` where it has flags.
+    pub(crate) fn in_place(&self, sizes: Sizes) -> PathBuf {
         let Sizes { octets, virtual_octets } = sizes;
-        PathBuf::from(format!("{},S={octets},W={virtual_octets}", self.full))
+        let mut name = format!("{},S={octets},W={virtual_octets}", self.full);
+        if let Some(flags) = &self.flags {
+            name.push_str(":2,");
+            name.push_str(flags.as_str());
+        }
+        name.into()
     }
 }
 
@@ -115,6 +131,31 @@ fn escaped(hostname: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{HOST_OCTETS_MAX, Names, Sizes, escaped};
+    use postino_store::{Body, Flags, Message, Timestamp};
+    use std::time::Duration;
+
+    fn new_mail() -> Message {
+        received(Timestamp::now_utc())
+    }
+
+    fn received(received: Timestamp) -> Message {
+        Message::new(received, String::new(), false, Body::in_memory(Vec::new()))
+    }
+
+    #[test]
+    fn the_name_of_a_kept_message_has_its_time_and_flags() {
+        let names = Names::new("mx.example.org");
+        let since_epoch = Duration::new(1_000_000_000, 7_000);
+        let old = || received(Timestamp { since_epoch, offset_minutes: 0 });
+        for (letters, info) in [("SF", ":2,FS"), ("", ":2,")] {
+            let name = names.next(&old().with_flags(Flags::from_letters(letters))).unwrap();
+            let text = name.in_place(Sizes { octets: 12, virtual_octets: 14 });
+            assert!(name.id().as_str().starts_with("1000000000.M7P"), "{}", name.id());
+            let expected = format!("{}.mx.example.org,S=12,W=14{info}", name.id());
+            assert_eq!(text.to_str().unwrap(), expected);
+        }
+        assert!(!names.next(&old()).unwrap().id().as_str().starts_with("1000000000"));
+    }
 
     #[test]
     fn slash_colon_and_comma_of_the_host_are_escaped() {
@@ -129,17 +170,17 @@ mod tests {
     fn the_longest_name_fits_a_path_component() {
         let names = Names::new(&"h".repeat(253));
         names.counter.store(u64::MAX, std::sync::atomic::Ordering::Relaxed);
-        let name = names.next().unwrap();
+        let name = names.next(&new_mail().with_flags(Flags::from_letters("DFPRST"))).unwrap();
         let sizes = Sizes { octets: u64::MAX, virtual_octets: u64::MAX };
         // Pids have up to seven digits, microseconds up to six.
-        assert!(name.in_new(sizes).as_os_str().len() + 7 + 6 <= 255);
+        assert!(name.in_place(sizes).as_os_str().len() + 7 + 6 <= 255);
     }
 
     #[test]
     fn a_name_is_time_pid_counter_and_random_bits_then_host_and_sizes() {
         let names = Names::new("mx.example.org");
-        let (first, second) = (names.next().unwrap(), names.next().unwrap());
-        let text = first.in_new(Sizes { octets: 12, virtual_octets: 14 });
+        let (first, second) = (names.next(&new_mail()).unwrap(), names.next(&new_mail()).unwrap());
+        let text = first.in_place(Sizes { octets: 12, virtual_octets: 14 });
         let text = text.to_str().unwrap();
         assert_eq!(text, format!("{}.mx.example.org,S=12,W=14", first.id()));
 

@@ -60,7 +60,8 @@ impl Maildir {
     /// Writes the message once, to a file without a name on the root's file
     /// system. None where copies differ, or where that cannot be done.
     pub(crate) fn share(&self, message: &Message, mailboxes: &[&Mailbox]) -> Option<Shared> {
-        let header = message.common_header().filter(|_| mailboxes.len() > 1)?;
+        let header =
+            message.common_header().filter(|_| mailboxes.len() > 1 && message.flags().is_none())?;
         let place = Place::take(&self.shared)?;
         let files = &*self.files;
         let root = self.root.open(files).ok()?;
@@ -89,7 +90,7 @@ impl Maildir {
         }
         let path = new.path().to_owned();
         delivery.begin_commit()?;
-        match Published::link(&self.files, &shared.file, new, name.in_new(shared.sizes))? {
+        match Published::link(&self.files, &shared.file, new, name.in_place(shared.sizes))? {
             Ok(published) => Ok(Some(published)),
             Err(cause) => {
                 if !self.told_of_copies.swap(true, Ordering::Relaxed) {

@@ -1,13 +1,13 @@
-//! From a draft in `tmp` to a message in `new`, one type a step.
+//! From a draft in `tmp` to a message in `new` or `cur`, one type a step.
 //!
 //! Lives here: the four steps, in the only order that compiles: a file that is
 //! not synced has no `publish`.
 //! May not: leave anything behind: each type removes its file when dropped, and
 //! only [`Published::sync`] lets the message stay.
 //!
-//! All of it is seen from `new`, which spares opening `tmp`: the draft is called
+//! All of it is seen from where the message is to be, which spares opening `tmp`: the draft is called
 //! `../tmp/NAME`. Between two steps whoever may write to the mailbox could put
-//! something else under that name; he could in `new` as well.
+//! something else under that name; he could in `new` and `cur` as well.
 
 use crate::name::{Name, Sizes};
 use memchr::memchr_iter;
@@ -61,20 +61,27 @@ pub(crate) struct Draft {
 impl Draft {
     pub(crate) fn create(
         files: &Arc<dyn Files>,
-        new: Dir,
+        place: Dir,
         name: &Name,
         mode: u32,
     ) -> Result<Self, DeliveryError> {
         let in_tmp = name.in_tmp();
         let file = files
-            .create(&new, &in_tmp, mode)
-            .map_err(|cause| DeliveryError::io("create the file", new.path_to(&in_tmp), cause))?;
-        let (files, dir) = (Arc::clone(files), Arc::new(new));
+            .create(&place, &in_tmp, mode)
+            .map_err(|cause| DeliveryError::io("create the file", place.path_to(&in_tmp), cause))?;
+        let (files, dir) = (Arc::clone(files), Arc::new(place));
         Ok(Self { entry: Entry { files, dir, name: in_tmp, keep: false }, file })
     }
 
     pub(crate) fn write(self, header: &[u8], message: &Message) -> Result<Written, DeliveryError> {
-        let sizes = write(&*self.entry.files, &self.file, header, message)?;
+        let files = &*self.entry.files;
+        let sizes = write(files, &self.file, header, message)?;
+        if message.flags().is_some() {
+            // What readers show as the time at which it came.
+            files
+                .set_written(&self.file, message.received.since_epoch)
+                .map_err(|cause| DeliveryError::io("date the file", self.file.path(), cause))?;
+        }
         Ok(Written { draft: self, sizes })
     }
 }
@@ -197,7 +204,7 @@ impl Synced {
         let mut published = Entry {
             files: Arc::clone(&self.entry.files),
             dir: Arc::clone(&self.entry.dir),
-            name: name.in_new(self.sizes),
+            name: name.in_place(self.sizes),
             keep: false,
         };
         let Entry { files, dir, name, .. } = &self.entry;
@@ -214,7 +221,7 @@ impl Synced {
     }
 }
 
-/// A message in `new`, whose name may not be on stable storage.
+/// A message in its place, whose name may not be on stable storage.
 pub(crate) struct Published(Entry);
 
 impl Published {
