@@ -28,14 +28,13 @@ const DOVECOT: &[u8] = b"dovecot";
 /// stays.
 pub(crate) fn clean(files: &dyn Files, tmp: &Dir) {
     let began = Instant::now();
-    let now = Timestamp::now_utc().since_epoch.as_secs();
-    let oldest = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(UNUSED_SECONDS);
+    let oldest = oldest_in_use();
     for name in files.read_dir(tmp, ENTRIES_MAX).unwrap_or_default() {
         if began.elapsed() >= TIME_MAX {
             break;
         }
         let name = Path::new(&name);
-        if !name.as_os_str().as_encoded_bytes().starts_with(DOVECOT)
+        if !is_dovecots(name)
             && let Ok(status) = files.stat(tmp, name)
             && status.kind == Kind::File
             && status.used < oldest
@@ -43,4 +42,15 @@ pub(crate) fn clean(files: &dyn Files, tmp: &Dir) {
             let _ = files.unlink(tmp, name);
         }
     }
+}
+
+/// A file that nobody has used since this second may go.
+pub(crate) fn oldest_in_use() -> i64 {
+    let now = Timestamp::now_utc().since_epoch.as_secs();
+    i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(UNUSED_SECONDS)
+}
+
+/// Whether a file is Dovecot's own.
+pub(crate) fn is_dovecots(name: &Path) -> bool {
+    name.as_os_str().as_encoded_bytes().starts_with(DOVECOT)
 }

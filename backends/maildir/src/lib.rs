@@ -4,7 +4,7 @@
 //! Lives here: [`Maildir`], whose [`deliver`](MailStore::deliver) reads as the
 //! protocol of maildir(5): write into `tmp`, sync, rename into `new` (or `cur`), sync.
 //! May not: touch the disk but through [`Files`]; change or remove what others
-//! wrote, old files in `tmp` apart.
+//! wrote, old files in `tmp` apart, unless the reading side is told to.
 //! Holds: an `Ok` means that file, name and every directory from the root down
 //! to it are on stable storage; an `Err` means that nothing is left; below the
 //! root no symbolic link is followed; a store that is not there is never made
@@ -14,7 +14,11 @@ mod clean;
 mod known;
 mod mailbox;
 mod name;
+#[cfg(feature = "reader")]
+mod read;
 mod single_instance;
+#[cfg(feature = "reader")]
+mod verify;
 mod write;
 
 pub use postino_files::root::Opening;
@@ -26,6 +30,8 @@ use postino_files::{
     Dir, Files,
     root::{Root, RootError, Setup},
 };
+#[cfg(feature = "reader")]
+use postino_store::MailReader;
 use postino_store::{
     Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName, Message,
     PathTemplate, Prepared, Room,
@@ -210,6 +216,11 @@ impl MailStore for Maildir {
             self.directories.open_or_make(files, &root, &path)?;
         }
         Ok(())
+    }
+
+    #[cfg(feature = "reader")]
+    fn reader(&self) -> Option<&dyn MailReader> {
+        Some(self)
     }
 }
 

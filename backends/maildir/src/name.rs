@@ -44,7 +44,7 @@ impl Names {
     /// came there, so that listings by name are in the order of arrival.
     pub(crate) fn next(&self, message: &Message) -> Result<Name, DeliveryError> {
         let Process { pid, random } = self.process()?;
-        let flags = message.flags().cloned();
+        let flags = kept(message).cloned();
         let came = if flags.is_some() { message.received } else { Timestamp::now_utc() };
         let came = came.since_epoch;
         let unique = format!(
@@ -64,6 +64,12 @@ impl Names {
             .map_err(|cause| DeliveryError::io("draw random bits", "", cause))?;
         Ok(self.process.get_or_init(|| Process { pid: std::process::id(), random }))
     }
+}
+
+/// The flags of a message from another store. Without the reading side nothing
+/// copies, and an appliance is spared the code for it.
+pub(crate) fn kept(message: &Message) -> Option<&Flags> {
+    message.flags().filter(|_| cfg!(feature = "reader"))
 }
 
 /// One message's name.
@@ -89,7 +95,7 @@ impl Name {
 
     /// Whether the message has flags, if only none, and so belongs into `cur`.
     pub(crate) fn has_flags(&self) -> bool {
-        self.flags.is_some()
+        cfg!(feature = "reader") && self.flags.is_some()
     }
 
     /// The name in `tmp`, where the sizes are not known yet, seen from beside it.
@@ -101,7 +107,7 @@ impl Name {
     pub(crate) fn in_place(&self, sizes: Sizes) -> PathBuf {
         let Sizes { octets, virtual_octets } = sizes;
         let mut name = format!("{},S={octets},W={virtual_octets}", self.full);
-        if let Some(flags) = &self.flags {
+        if let Some(flags) = self.flags.as_ref().filter(|_| self.has_flags()) {
             name.push_str(":2,");
             name.push_str(flags.as_str());
         }

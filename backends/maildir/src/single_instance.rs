@@ -11,7 +11,7 @@
 
 use crate::{
     Maildir, mailbox,
-    name::{Name, Sizes},
+    name::{self, Name, Sizes},
     write::{self, Published},
 };
 use postino_files::{Dir, File};
@@ -60,8 +60,9 @@ impl Maildir {
     /// Writes the message once, to a file without a name on the root's file
     /// system. None where copies differ, or where that cannot be done.
     pub(crate) fn share(&self, message: &Message, mailboxes: &[&Mailbox]) -> Option<Shared> {
-        let header =
-            message.common_header().filter(|_| mailboxes.len() > 1 && message.flags().is_none())?;
+        let header = message
+            .common_header()
+            .filter(|_| mailboxes.len() > 1 && name::kept(message).is_none())?;
         let place = Place::take(&self.shared)?;
         let files = &*self.files;
         let root = self.root.open(files).ok()?;

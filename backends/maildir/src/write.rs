@@ -9,7 +9,7 @@
 //! `../tmp/NAME`. Between two steps whoever may write to the mailbox could put
 //! something else under that name; he could in `new` and `cur` as well.
 
-use crate::name::{Name, Sizes};
+use crate::name::{self, Name, Sizes};
 use memchr::memchr_iter;
 use postino_files::{Dir, File, Files};
 use postino_store::{DeliveryError, LineEnds, Message};
@@ -76,7 +76,7 @@ impl Draft {
     pub(crate) fn write(self, header: &[u8], message: &Message) -> Result<Written, DeliveryError> {
         let files = &*self.entry.files;
         let sizes = write(files, &self.file, header, message)?;
-        if message.flags().is_some() {
+        if name::kept(message).is_some() {
             // What readers show as the time at which it came.
             files
                 .set_written(&self.file, message.received.since_epoch)

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub(crate) mod foreign;
+
 use postino_files::Files;
 use postino_maildir::{Maildir, Options};
 use postino_store::{

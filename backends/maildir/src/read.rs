@@ -1,0 +1,203 @@
+//! The reading side of the store.
+//!
+//! Lives here: [`MailReader`] for [`Maildir`]: which mailboxes and messages there are,
+//! and one of them as a stream.
+//! May not: write, but for what `remove` and `verify` do.
+//! Holds: what is opened is looked at before, and again once it is open: a regular
+//! file of the mailbox's owner, or it is not read. Several names are no fault: what
+//! went to several recipients may be one file, and Dovecot's copies are.
+
+pub(crate) mod failure;
+pub(crate) mod folder;
+pub(crate) mod names;
+pub(crate) mod remove;
+
+use crate::{Maildir, mailbox, root_error};
+use failure::failed;
+use folder::{Folder, Look, Moved};
+use postino_files::{Dir, File, Files, Kind, root};
+use postino_store::{
+    Body, Finding, MailReader, MailboxName, MessageInfo, Octets, OpenMessage, ReadError, Repair,
+    Stray, Verified, Visit,
+};
+use std::{io, ops::ControlFlow, path::Path, sync::Arc};
+
+impl MailReader for Maildir {
+    fn identity(&self) -> Result<String, ReadError> {
+        let root = self.root_to_read()?;
+        let status = self.files.stat_dir(&root);
+        let status = status.map_err(|cause| failed("look at", root.path(), cause))?;
+        Ok(format!("{}:{}", status.identity.device, status.identity.inode))
+    }
+
+    fn mailboxes(&self, visit: Visit<'_, MailboxName>) -> Result<(), ReadError> {
+        let root = self.root_to_read()?;
+        let mut found = Vec::new();
+        self.visit_places(&root, &mut |path, place| match place {
+            Place::Mailbox(name) => found.push((name.to_string(), Ok(name))),
+            Place::Stray(why) => {
+                let path = root.path_to(path);
+                found.push((path.to_string_lossy().into_owned(), Err(Stray { path, why })));
+            }
+            Place::Other => {}
+        })?;
+        found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        for (_, mailbox) in found {
+            if visit(mailbox).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn messages(
+        &self,
+        mailbox: &MailboxName,
+        visit: Visit<'_, MessageInfo>,
+    ) -> Result<(), ReadError> {
+        let folder = self.folder(mailbox)?;
+        let mut moved = Moved::default();
+        for entry in folder.entries(&*self.files)? {
+            let (entry, look) = moved.look(&*self.files, &folder, entry)?;
+            let flow = match look {
+                Look::Message(status) => visit(Ok(folder::info(&entry, &status))),
+                Look::Stray(stray) => visit(Err(stray)),
+                Look::Gone => ControlFlow::Continue(()),
+            };
+            if flow.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn find(&self, mailbox: &MailboxName, id: &str) -> Result<MessageInfo, ReadError> {
+        let folder = self.folder(mailbox)?;
+        let entry = folder.find(&*self.files, id)?;
+        match Moved::default().look(&*self.files, &folder, entry)? {
+            (entry, Look::Message(status)) => Ok(folder::info(&entry, &status)),
+            (_, Look::Stray(stray)) => Err(ReadError::Stray(stray)),
+            (_, Look::Gone) => Err(ReadError::NoSuchMessage),
+        }
+    }
+
+    fn open(&self, mailbox: &MailboxName, message: &MessageInfo) -> Result<OpenMessage, ReadError> {
+        let files = &*self.files;
+        let folder = self.folder(mailbox)?;
+        let open = |dir: &Dir, entry: &folder::Entry, _: &_| {
+            let file = files.open(dir, Path::new(&entry.name))?;
+            let status = files.stat_file(&file)?;
+            let path = folder.path_to(entry);
+            Ok(match folder.objection(&status) {
+                Some(why) => Err(ReadError::Stray(Stray { path, why })),
+                None => Ok((folder::info(entry, &status), file)),
+            })
+        };
+        let (info, file) = folder.with(files, message, open, "open the file")??;
+        let octets = info.octets;
+        let file = OpenFile { files: Arc::clone(&self.files), file };
+        let body = Body::elsewhere(file, octets);
+        Ok(OpenMessage { info, reverse_path: None, recipient: None, body })
+    }
+
+    fn remove(&self, mailbox: &MailboxName, message: &MessageInfo) -> Result<(), ReadError> {
+        remove::message(&*self.files, &self.folder(mailbox)?, message)
+    }
+
+    fn remove_mailbox(&self, mailbox: &MailboxName) -> Result<(), ReadError> {
+        self.folder(mailbox)?;
+        let path = self.path(mailbox)?;
+        let removed = remove::mailbox(&*self.files, &self.root_to_read()?, &path);
+        self.directories.known.forget(&path);
+        removed
+    }
+
+    fn verify(
+        &self,
+        repair: Repair,
+        report: &mut dyn FnMut(Finding),
+    ) -> Result<Verified, ReadError> {
+        self.check(repair, report)
+    }
+}
+
+/// What lies where mailboxes do.
+pub(crate) enum Place {
+    Mailbox(MailboxName),
+    Stray(String),
+    /// A directory that is no Maildir, or what no mailbox could be.
+    Other,
+}
+
+impl Maildir {
+    pub(crate) fn root_to_read(&self) -> Result<Dir, ReadError> {
+        Ok(self.root.open_to_read(&*self.files).map_err(root_error)?)
+    }
+
+    fn folder(&self, mailbox: &MailboxName) -> Result<Folder, ReadError> {
+        let path = self.path(mailbox)?;
+        Folder::open(&*self.files, &self.root_to_read()?, &path)
+    }
+
+    /// Visits all paths at which mailboxes could lie.
+    pub(crate) fn visit_places(
+        &self,
+        root: &Dir,
+        visit: &mut dyn FnMut(&Path, Place),
+    ) -> Result<(), ReadError> {
+        let files = &*self.files;
+        let visited = root::visit_below(files, root, self.template.depth(), &mut |path| {
+            visit(path, self.place(root, path));
+        });
+        visited.map_err(|cause| failed("look for mailboxes below", root.path(), cause))
+    }
+
+    fn place(&self, root: &Dir, path: &Path) -> Place {
+        if remove::is_remainder(path) {
+            return Place::Other;
+        }
+        let components: Option<Vec<&str>> = path.iter().map(|part| part.to_str()).collect();
+        let name = components.and_then(|components| self.template.mailbox(&components));
+        match (holds_mail(&*self.files, root, path), name) {
+            (true, Some(name)) => Place::Mailbox(name),
+            (true, None) => Place::Stray("is a Maildir, but its name is no mailbox's".to_owned()),
+            (false, None) => Place::Other,
+            (false, Some(_)) => match self.kind(root, path) {
+                Ok(Kind::File) => Place::Stray("is a file, not a mailbox".to_owned()),
+                Ok(Kind::Other) => Place::Stray(
+                    "is a symbolic link, a FIFO, a socket or a device, not a mailbox".to_owned(),
+                ),
+                Ok(Kind::Directory) | Err(_) => Place::Other,
+            },
+        }
+    }
+
+    fn kind(&self, root: &Dir, path: &Path) -> io::Result<Kind> {
+        let (above, name) = (remove::parent(path), Path::new(path.file_name().unwrap_or_default()));
+        Ok(match above {
+            None => self.files.stat(root, name)?,
+            Some(above) => self.files.stat(&self.files.open_dir(root, above)?, name)?,
+        }
+        .kind)
+    }
+}
+
+/// Whether a directory is a Maildir: one with a `new` or a `cur` in it.
+fn holds_mail(files: &dyn Files, root: &Dir, path: &Path) -> bool {
+    let Ok(mailbox) = files.open_dir(root, path) else { return false };
+    [mailbox::NEW, mailbox::CUR]
+        .iter()
+        .any(|name| files.open_dir(&mailbox, Path::new(name)).is_ok())
+}
+
+/// A message's octets.
+struct OpenFile {
+    files: Arc<dyn Files>,
+    file: File,
+}
+
+impl Octets for OpenFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.files.read_at(&self.file, buffer, offset)
+    }
+}
