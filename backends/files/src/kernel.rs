@@ -171,6 +171,12 @@ impl Files for Kernel {
         Ok(rustix::io::write(file, octets)?)
     }
 
+    fn set_access(&self, file: &File, group: u32, mode: u32) -> io::Result<()> {
+        // A group of this number is no "unchanged": that is u32::MAX, and nobody's.
+        fs::fchown(file, None, Some(fs::Gid::from_raw(group)))?;
+        Ok(fs::fchmod(file, Mode::from_raw_mode(mode))?)
+    }
+
     fn truncate(&self, file: &File, octets: u64) -> io::Result<()> {
         Ok(retry_on_intr(|| fs::ftruncate(file, octets))?)
     }
@@ -207,6 +213,10 @@ impl Files for Kernel {
             Err(Errno::NOSYS | Errno::INVAL) => self.link_and_unlink(from, name, to, new_name),
             renamed => Ok(renamed?),
         }
+    }
+
+    fn rename_over(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()> {
+        Ok(fs::renameat(from, name, to, new_name)?)
     }
 
     fn link(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()> {

@@ -7,8 +7,8 @@
 //! the Nth call and that record their order.
 //! May not: know a message, a mailbox or a store's layout.
 //! Holds: every descriptor is close-on-exec; below a root no symbolic link is
-//! followed to what is opened or made; nothing that exists is overwritten; no sync
-//! is ever tried twice.
+//! followed to what is opened or made; nothing that exists is overwritten, but by
+//! [`Files::rename_over`]; no sync is ever tried twice.
 //!
 //! A store takes an `Arc<dyn Files>`, so that a test can fail any call and see
 //! their order:
@@ -103,6 +103,11 @@ pub trait Files: Send + Sync {
     /// than given. [`Files::write_all`] is for callers.
     fn write(&self, file: &File, octets: &[u8]) -> io::Result<usize>;
 
+    /// Gives an open file this group and exactly this mode, in this order: nobody
+    /// gets a right that he would not have in the end. A group that this process is
+    /// not in is EPERM, unless the file has it already.
+    fn set_access(&self, file: &File, group: u32, mode: u32) -> io::Result<()>;
+
     /// Cuts a file to this length, which may be its own.
     fn truncate(&self, file: &File, octets: u64) -> io::Result<()>;
 
@@ -133,6 +138,12 @@ pub trait Files: Send + Sync {
     /// Gives a file another name, in the same file system; one that exists is
     /// EEXIST and stays as it is.
     fn rename(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()>;
+
+    /// Gives a file another name, in the same file system, in the place of whatever
+    /// file has that name: **that one is lost**, if it has no other. There is no
+    /// moment at which the name means neither. Not for a file whose content is not
+    /// synced.
+    fn rename_over(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()>;
 
     /// Gives a file a second name; one that exists is EEXIST.
     fn link(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()>;

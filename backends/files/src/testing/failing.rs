@@ -185,6 +185,10 @@ impl Files for Failing {
         }
     }
 
+    fn set_access(&self, file: &File, group: u32, mode: u32) -> io::Result<()> {
+        self.pass(Call::SetAccess, || self.inner.set_access(file, group, mode))
+    }
+
     fn truncate(&self, file: &File, octets: u64) -> io::Result<()> {
         self.pass(Call::Truncate, || self.inner.truncate(file, octets))
     }
@@ -215,6 +219,10 @@ impl Files for Failing {
 
     fn rename(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()> {
         self.pass(Call::Rename, || self.inner.rename(from, name, to, new_name))
+    }
+
+    fn rename_over(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()> {
+        self.pass(Call::RenameOver, || self.inner.rename_over(from, name, to, new_name))
     }
 
     fn link(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()> {

@@ -118,6 +118,11 @@ impl Files for Recording {
         self.inner.write(file, octets)
     }
 
+    fn set_access(&self, file: &File, group: u32, mode: u32) -> io::Result<()> {
+        self.record("set_access", &[file.path()]);
+        self.inner.set_access(file, group, mode)
+    }
+
     fn truncate(&self, file: &File, octets: u64) -> io::Result<()> {
         self.record("truncate", &[file.path()]);
         self.inner.truncate(file, octets)
@@ -156,6 +161,11 @@ impl Files for Recording {
     fn rename(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()> {
         self.record("rename", &[&from.path_to(name), &to.path_to(new_name)]);
         self.inner.rename(from, name, to, new_name)
+    }
+
+    fn rename_over(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()> {
+        self.record("rename_over", &[&from.path_to(name), &to.path_to(new_name)]);
+        self.inner.rename_over(from, name, to, new_name)
     }
 
     fn link(&self, from: &Dir, name: &Path, to: &Dir, new_name: &Path) -> io::Result<()> {
