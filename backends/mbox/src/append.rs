@@ -9,6 +9,7 @@
 
 use crate::{
     error::Unstored,
+    id::TextDigest,
     lengths::{Lengths, Start},
     lock::Locks,
     render::{self, Broken, Format, Sink},
@@ -17,14 +18,11 @@ use crate::{
 use postino_files::{File, Files};
 use postino_store::{Delivery, DeliveryError, DeliveryId};
 use sha2::{Digest, Sha256};
-use std::{fmt::Write, io};
+use std::io;
 
 /// What is gathered before it is written: a smaller batch is one write, and no
 /// message needs more memory than a few of these.
 const BUFFER_OCTETS: usize = 128 * 1024;
-
-/// Octets of the digest that are part of an id.
-const ID_OCTETS: usize = 6;
 
 /// A mailbox under its locks.
 pub(crate) struct Appender<'a> {
@@ -195,13 +193,7 @@ impl<'a> Output<'a> {
 
     /// The id of the message that begins there and ends here.
     fn id(&mut self, start: u64) -> DeliveryId {
-        let mut id = format!("{start}-");
-        let digest = std::mem::take(&mut self.digest).finalize();
-        for octet in digest.iter().take(ID_OCTETS) {
-            // Writing to a String never fails.
-            let _ = write!(id, "{octet:02x}");
-        }
-        DeliveryId::new(id)
+        TextDigest::of(std::mem::take(&mut self.digest)).id(start)
     }
 }
 

@@ -27,7 +27,7 @@
 //! could not be cut back, the lock file stays, and its last line lets the next
 //! delivery break it at once.
 
-use crate::lengths::Lengths;
+use crate::{content::Content, lengths::Lengths};
 use postino_files::{
     Dir, File, Files, Identity, Kind, Status,
     process::{self, Home},
@@ -54,7 +54,7 @@ const STALE_SECONDS: i64 = 5 * 60;
 const OCTETS_MAX: usize = 128 * 1024;
 
 /// What the names begin with under which stale ones are looked at once more.
-const ASIDE: &str = ".postino-lock-";
+pub(crate) const ASIDE: &str = ".postino-lock-";
 
 /// Tries to make it where others' come and go.
 const TRIES: usize = 3;
@@ -248,6 +248,43 @@ fn break_if_stale(
     home: &Home,
 ) -> Result<Option<Lengths>, NoDotlock> {
     let Some(status) = look(files, dir, name)? else { return Ok(None) };
+    let Verdict { reason, lengths } = judge(files, dir, name, home, &status)?;
+    // Others too may be about to break it, and one may have made its own.
+    let is_same = |found: &Status| {
+        found.identity == status.identity
+            && found.written == status.written
+            && found.size == status.size
+    };
+    if !look(files, dir, name)?.is_some_and(|found| is_same(&found)) {
+        return Ok(None);
+    }
+    match remove_if(files, dir, name, is_same) {
+        Ok(true) => {
+            log::warn!("broke the stale lock file {}: {reason}", dir.path_to(name).display());
+        }
+        Ok(false) => return Err(DeliveryError::Locked { holder: None }.into()),
+        // Whoever was faster knows what it said.
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(refused("remove the stale lock file", dir.path_to(name), cause)),
+    }
+    Ok(lengths)
+}
+
+/// Why a lock file is stale, and the lengths that it names where they can be
+/// trusted.
+struct Verdict {
+    reason: String,
+    lengths: Option<Lengths>,
+}
+
+/// Judges a lock file; [`DeliveryError::Locked`] if it is not stale.
+fn judge(
+    files: &dyn Files,
+    dir: &Dir,
+    name: &Path,
+    home: &Home,
+    status: &Status,
+) -> Result<Verdict, NoDotlock> {
     let age = now().saturating_sub(status.written);
     let obstructed = |failure| match age {
         _ if age > STALE_SECONDS => NoDotlock::Obstructed(failure),
@@ -274,25 +311,44 @@ fn break_if_stale(
         _ if age > STALE_SECONDS => format!("it is {age} s old"),
         _ => return Err(DeliveryError::Locked { holder: content.holder(home) }.into()),
     };
-    // Others too may be about to break it, and one may have made its own.
-    let is_same = |found: &Status| {
-        found.identity == status.identity
-            && found.written == status.written
-            && found.size == status.size
-    };
-    if !look(files, dir, name)?.is_some_and(|found| is_same(&found)) {
-        return Ok(None);
+    let lengths = content.lengths.filter(|_| status.owner == process::user());
+    Ok(Verdict { reason, lengths })
+}
+
+/// A lock file as it is found where none is needed.
+#[cfg(feature = "reader")]
+#[derive(Debug)]
+pub(crate) enum Standing {
+    /// There is none.
+    Absent,
+    /// Somebody holds it.
+    Held,
+    /// The next delivery will break it, for this reason; what it says of the
+    /// mailbox's lengths.
+    Stale(String, Option<Lengths>),
+    /// It is none, and in the way.
+    Obstructing(Failure),
+}
+
+/// Looks at the lock file of this name and leaves it as it is.
+#[cfg(feature = "reader")]
+pub(crate) fn standing(
+    files: &dyn Files,
+    dir: &Dir,
+    name: &Path,
+    home: &Home,
+) -> Result<Standing, DeliveryError> {
+    let Some(status) = look(files, dir, name)? else { return Ok(Standing::Absent) };
+    match judge(files, dir, name, home, &status) {
+        Ok(Verdict { reason, lengths }) => Ok(Standing::Stale(reason, lengths)),
+        Err(NoDotlock::Error(DeliveryError::Locked { .. })) => Ok(Standing::Held),
+        Err(
+            NoDotlock::Obstructed(failure)
+            | NoDotlock::Refused(failure)
+            | NoDotlock::Error(DeliveryError::Misconfigured(failure)),
+        ) => Ok(Standing::Obstructing(failure)),
+        Err(NoDotlock::Error(error)) => Err(error),
     }
-    match remove_if(files, dir, name, is_same) {
-        Ok(true) => {
-            log::warn!("broke the stale lock file {}: {reason}", dir.path_to(name).display());
-        }
-        Ok(false) => return Err(DeliveryError::Locked { holder: None }.into()),
-        // Whoever was faster knows what it said.
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(cause) => return Err(refused("remove the stale lock file", dir.path_to(name), cause)),
-    }
-    Ok(content.lengths.filter(|_| status.owner == process::user()))
 }
 
 /// Removes a lock file if it is the right one, and says whether it was. Between a
@@ -361,114 +417,4 @@ fn read(files: &dyn Files, dir: &Dir, name: &Path) -> Result<Content, DeliveryEr
 
 fn now() -> i64 {
     i64::try_from(Timestamp::now_utc().since_epoch.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// What a lock file says, as far as it is known.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Content {
-    pid: Option<u32>,
-    home: Home,
-    lengths: Option<Lengths>,
-    is_torn: bool,
-}
-
-impl Content {
-    fn parse(octets: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(octets);
-        let mut content = Self::default();
-        // A line without an end was not written whole; of another program's only
-        // line that does not matter.
-        let (whole, rest) = text.rsplit_once('\n').unwrap_or(("", &text));
-        let first = whole.lines().next().unwrap_or(rest).trim_start();
-        let digits = first.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-        content.pid = digits.parse().ok().filter(|pid| *pid > 0);
-        for line in whole.lines().skip(1) {
-            let (key, value) = line.split_once('=').unwrap_or((line, ""));
-            match key {
-                "host" => value.clone_into(&mut content.home.host),
-                "boot" => value.clone_into(&mut content.home.boot),
-                "pids" => value.clone_into(&mut content.home.namespace),
-                "append" => content.lengths = Lengths::parse(value).or(content.lengths),
-                "torn" => content.is_torn = true,
-                _ => {}
-            }
-        }
-        content
-    }
-
-    /// Whether its process is known to be gone: with the kernel that it ran on, or
-    /// by itself. Hosts of one name can share a disk, so that the other kernel must
-    /// have been the one before this.
-    fn is_dead(&self, here: &Home, written: i64, booted: i64) -> bool {
-        let Self { pid: Some(pid), home, .. } = self else { return false };
-        if home.host.is_empty() || home.host != here.host || home.boot.is_empty() {
-            return false;
-        }
-        match (home.boot == here.boot, home.namespace == here.namespace) {
-            (false, _) => !here.boot.is_empty() && written < booted,
-            (true, same_pids) => same_pids && !process::is_alive(*pid),
-        }
-    }
-
-    /// Its process for the log.
-    fn holder(&self, here: &Home) -> Option<String> {
-        let pid = self.pid?;
-        let Home { host, .. } = &self.home;
-        Some(if host.is_empty() || host == &here.host {
-            process::described(pid)
-        } else {
-            format!("pid {pid} on {host}")
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Content;
-    use crate::lengths::{Lengths, Start};
-    use postino_files::process::Home;
-
-    fn home(host: &str, boot: &str, namespace: &str) -> Home {
-        Home { host: host.to_owned(), boot: boot.to_owned(), namespace: namespace.to_owned() }
-    }
-
-    #[test]
-    fn what_a_lock_file_says_is_read_as_far_as_it_is_whole() {
-        let pid = |text: &[u8]| Content::parse(text).pid;
-        assert_eq!(pid(b"4711\n"), Some(4711));
-        assert_eq!(pid(b"   4711"), Some(4711));
-        assert_eq!(pid(b"4711:host"), Some(4711));
-        assert_eq!((pid(b""), pid(b"0"), pid(b"x"), pid(b"\xff")), (None, None, None, None));
-
-        let text =
-            "4711\nhost=mx\nboot=b\npids=p\nappend=10-20\nappend=10-12:0000abcd-15\nappend=99-9";
-        let read = Content::parse(text.as_bytes());
-        let starts = vec![Start { at: 12, line: 0xabcd }];
-        let lengths = Some(Lengths { old: 10, starts, new: 15 });
-        assert_eq!(lengths.as_ref().unwrap().to_string(), "10-12:0000abcd-15");
-        assert_eq!(
-            read,
-            Content { pid: Some(4711), home: home("mx", "b", "p"), lengths, is_torn: false }
-        );
-        assert!(Content::parse(format!("{text}\ntorn\n").as_bytes()).is_torn);
-    }
-
-    #[test]
-    fn only_who_ran_here_is_known_to_be_dead() {
-        let here = home("mx", "b", "p");
-        let is_dead_at = |written, pid, host: &str, boot: &str, namespace: &str| {
-            let home = home(host, boot, namespace);
-            Content { pid: Some(pid), home, ..Content::default() }.is_dead(&here, written, 1000)
-        };
-        let is_dead = |pid, host: &str, boot: &str, namespace: &str| {
-            is_dead_at(1000, pid, host, boot, namespace)
-        };
-        let (gone, alive) = (u32::MAX, std::process::id());
-        assert!(is_dead(gone, "mx", "b", "p") && is_dead_at(999, alive, "mx", "before", "p"));
-        // Of another host of this name, or none can tell.
-        assert!(!is_dead(alive, "mx", "before", "p") && !is_dead(gone, "mx", "before", "p"));
-        assert!(!is_dead(alive, "mx", "b", "p"));
-        assert!(!is_dead(gone, "mx", "b", "q") && !is_dead(gone, "other", "b", "p"));
-        assert!(!is_dead(gone, "mx", "", "p") && !is_dead(gone, "", "b", "p"));
-    }
 }

@@ -1,8 +1,9 @@
 //! The mbox store: all messages of a mailbox in one file, as mbox(5) has it.
 //!
-//! Lives here: [`Mbox`]: lock the file, mend its end, append, sync, answer.
-//! May not: touch the disk but through [`Files`]; wait for a lock; change what
-//! stands in a mailbox already, its torn end apart.
+//! Lives here: [`Mbox`]: lock the file, mend its end, append, sync, answer; the
+//! reading side, under the feature `reader`.
+//! May not: touch the disk but through [`Files`]; wait for a lock in a delivery, or
+//! change in one what stands in a mailbox already, its torn end apart.
 //! Holds: an `Ok` means that the message, the file's name and every directory from
 //! the root down to it are on stable storage; an `Err` means that the file is as
 //! long as before; below the root no symbolic link is followed; a store that is
@@ -24,11 +25,15 @@
 //! digest still tells which it was.
 
 mod append;
+mod content;
 mod dotlock;
 mod error;
+mod id;
 mod lengths;
 mod lock;
 mod mailbox;
+#[cfg(feature = "reader")]
+mod reader;
 mod render;
 mod tail;
 
@@ -47,6 +52,10 @@ use postino_files::{
 use postino_store::{
     Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName,
     PathTemplate, Room,
+};
+#[cfg(feature = "reader")]
+use postino_store::{
+    Finding, MailReader, MessageInfo, OpenMessage, ReadError, Repair, Verified, Visit,
 };
 use std::{
     io,
@@ -203,6 +212,11 @@ impl MailStore for Mbox {
             IfMissing::Refuse if !is_there => Err(self.no_such_mailbox(&path)),
             _ => Ok(()),
         }
+    }
+
+    #[cfg(feature = "reader")]
+    fn reader(&self) -> Option<&dyn postino_store::MailReader> {
+        Some(self)
     }
 
     fn room(&self) -> Result<Option<Room>, DeliveryError> {
@@ -369,7 +383,7 @@ impl Mbox {
             return Ok(Attempt::Replaced);
         }
         mailbox::check(&status, file.path())?;
-        let tail = tail::heal(files, file, status.size, locks.torn())?;
+        let tail = tail::heal(files, file, status.size, locks.torn().as_ref())?;
         locks.set_torn(None);
         let appender = Appender { files, file, locks: &locks, tail, format: self.format };
         let (written, ids) = appender.append(deliveries, give)?; // cut back on drop
@@ -422,6 +436,57 @@ impl Mbox {
         // It may come back between the two looks, and the lock file go.
         Ok(dotlock::is_there(files, chain.dir(), name)?
             || mailbox::look(files, chain.dir(), name)?.is_some())
+    }
+}
+
+#[cfg(feature = "reader")]
+impl Mbox {
+    fn reading(&self) -> reader::Reader<'_> {
+        let Self { template, files, format, root, mailboxes, locking } = self;
+        reader::Reader { template, files, format: *format, root, mailboxes, locking }
+    }
+}
+
+#[cfg(feature = "reader")]
+impl MailReader for Mbox {
+    fn identity(&self) -> Result<String, ReadError> {
+        self.reading().identity()
+    }
+
+    fn mailboxes(&self, visit: Visit<'_, MailboxName>) -> Result<(), ReadError> {
+        self.reading().mailboxes(visit)
+    }
+
+    fn messages(
+        &self,
+        mailbox: &MailboxName,
+        visit: Visit<'_, MessageInfo>,
+    ) -> Result<(), ReadError> {
+        self.reading().messages(&self.path(mailbox)?, visit)
+    }
+
+    fn find(&self, mailbox: &MailboxName, id: &str) -> Result<MessageInfo, ReadError> {
+        self.reading().find(&self.path(mailbox)?, id)
+    }
+
+    fn open(&self, mailbox: &MailboxName, message: &MessageInfo) -> Result<OpenMessage, ReadError> {
+        self.reading().open(&self.path(mailbox)?, message)
+    }
+
+    fn remove(&self, mailbox: &MailboxName, message: &MessageInfo) -> Result<(), ReadError> {
+        self.reading().remove(&self.path(mailbox)?, message)
+    }
+
+    fn remove_mailbox(&self, mailbox: &MailboxName) -> Result<(), ReadError> {
+        self.reading().remove_mailbox(&self.path(mailbox)?)
+    }
+
+    fn verify(
+        &self,
+        repair: Repair,
+        report: &mut dyn FnMut(Finding),
+    ) -> Result<Verified, ReadError> {
+        self.reading().verify(repair, report)
     }
 }
 

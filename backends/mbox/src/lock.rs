@@ -118,6 +118,38 @@ impl Locking {
     }
 }
 
+#[cfg(feature = "reader")]
+impl Locking {
+    /// Where this process lives.
+    pub(crate) fn home(&self) -> &Home {
+        self.home.get_or_init(Home::of_this_process)
+    }
+
+    /// Whether lock files are made.
+    pub(crate) fn makes_lock_files(&self) -> bool {
+        self.kinds.contains(&LockKind::Dotlock)
+    }
+
+    /// The kernel's locks alone: of a file that has no name yet by which others
+    /// could find a lock file, or whose stale lock file is to stay.
+    pub(crate) fn take_kernel<'a>(
+        &self,
+        files: &'a dyn Files,
+        file: &'a File,
+    ) -> Result<Locks<'a>, DeliveryError> {
+        let mut locks =
+            Locks { files, file, kernel: Vec::new(), dotlock: None, torn: RefCell::new(None) };
+        for kind in &self.kinds {
+            match kind {
+                LockKind::Fcntl => locks.take_kernel(Lock::Fcntl)?,
+                LockKind::Flock => locks.take_kernel(Lock::Flock)?,
+                LockKind::Dotlock => {}
+            }
+        }
+        Ok(locks)
+    }
+}
+
 /// Locks that are held; given back when dropped.
 pub(crate) struct Locks<'a> {
     files: &'a dyn Files,

@@ -44,6 +44,12 @@ impl Chain {
     pub(crate) fn dir(&self) -> &Dir {
         self.below.last().unwrap_or(&self.root)
     }
+
+    /// The directories above that one, up to the root.
+    #[cfg(feature = "reader")]
+    pub(crate) fn upwards(&self) -> impl Iterator<Item = &Dir> {
+        self.below.iter().rev().skip(1).chain(Some(&self.root).filter(|_| !self.below.is_empty()))
+    }
 }
 
 /// A mailbox that is there, not locked yet.
@@ -95,7 +101,7 @@ impl Mailboxes {
             // Where others may make directories too, as in a spool of mode 1777, it
             // is theirs to say what lies in them.
             if status.owner != process::user() && status.owner != ROOT_USER {
-                return Err(unfit(opened.path(), "it belongs to another user"));
+                return Err(unfit(opened.path(), "belongs to another user"));
             }
             chain.below.push(opened);
         }
@@ -188,18 +194,22 @@ pub(crate) fn look(
 /// Refuses what only looks like a mailbox: whoever can put a link or a FIFO there
 /// must not choose what is written to.
 pub(crate) fn check(status: &Status, path: &Path) -> Result<(), DeliveryError> {
-    let fault = match status.kind {
-        Kind::Directory => "it is a directory",
-        Kind::Other => "it is no regular file, perhaps a symbolic link",
-        Kind::File if status.links > 1 => "it has several hard links",
-        Kind::File if status.owner != process::user() => "it belongs to another user",
-        Kind::File => return Ok(()),
-    };
-    Err(unfit(path, fault))
+    fault(status).map_or(Ok(()), |fault| Err(unfit(path, fault)))
+}
+
+/// Why this is no mailbox, as the end of a sentence.
+pub(crate) fn fault(status: &Status) -> Option<&'static str> {
+    Some(match status.kind {
+        Kind::Directory => "is a directory",
+        Kind::Other => "is no regular file, perhaps a symbolic link",
+        Kind::File if status.links > 1 => "has several hard links",
+        Kind::File if status.owner != process::user() => "belongs to another user",
+        Kind::File => return None,
+    })
 }
 
 fn unfit(path: &Path, fault: &'static str) -> DeliveryError {
-    let cause = io::Error::new(io::ErrorKind::InvalidInput, fault);
+    let cause = io::Error::new(io::ErrorKind::InvalidInput, format!("it {fault}"));
     let path = path.to_owned();
     DeliveryError::Misconfigured(Failure { doing: "deliver to", path, cause })
 }

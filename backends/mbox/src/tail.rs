@@ -33,41 +33,70 @@ pub(crate) struct Tail {
     pub(crate) missing: &'static [u8],
 }
 
+/// What of a file is mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sound {
+    /// Whether it is an mbox at all: empty, or begun by a From_ line.
+    pub(crate) is_mbox: bool,
+    /// Where the mail ends; what is left of a torn delivery may follow.
+    pub(crate) end: u64,
+    /// Where that ends; NULs may follow.
+    pub(crate) whole: u64,
+    /// Part of a torn message stays at this octet, as others' follow it.
+    pub(crate) torn_at: Option<u64>,
+}
+
+/// Looks at a file of this length; `torn` is what was announced of a delivery that
+/// did not come to its end.
+pub(crate) fn look(
+    files: &dyn Files,
+    file: &File,
+    length: u64,
+    torn: Option<&Lengths>,
+) -> io::Result<Sound> {
+    let whole = without_nuls(files, file, length)?;
+    let start = read(files, file, 0, whole.min(FROM.len() as u64))?;
+    // Less than a From_ line may be all that is left of a first message.
+    let crashed = whole < length || torn.is_some();
+    let is_rest = crashed && whole < FROM.len() as u64 && FROM.starts_with(&start);
+    let is_mbox = whole == 0 || start == FROM || is_rest;
+    let mut sound = Sound { is_mbox, end: if is_rest { 0 } else { whole }, whole, torn_at: None };
+    if let Some(torn) = torn
+        && is_mbox
+        && torn.old < whole
+        && whole < torn.new
+    {
+        if is_ours(files, file, torn, whole)? {
+            sound.end = torn.old;
+        } else {
+            sound.torn_at = Some(torn.old);
+        }
+    }
+    Ok(sound)
+}
+
 /// Looks at a file of this length and cuts what is broken at its end.
 pub(crate) fn heal(
     files: &dyn Files,
     file: &File,
     length: u64,
-    torn: Option<Lengths>,
+    torn: Option<&Lengths>,
 ) -> Result<Tail, Unstored> {
     let failed = |cause| DeliveryError::io("read the mailbox", file.path(), cause);
-    let whole = without_nuls(files, file, length).map_err(failed)?;
-    let start = read(files, file, 0, whole.min(FROM.len() as u64)).map_err(failed)?;
-    // Less than a From_ line may be all that is left of a first message.
-    let crashed = whole < length || torn.is_some();
-    let is_rest = crashed && whole < FROM.len() as u64 && FROM.starts_with(&start);
-    if whole > 0 && start != FROM && !is_rest {
+    let Sound { is_mbox, end, torn_at, .. } = look(files, file, length, torn).map_err(failed)?;
+    if !is_mbox {
         return Err(Unstored::from(DeliveryError::Misconfigured(Failure {
             doing: "deliver to",
             path: file.path().to_owned(),
             cause: io::Error::new(io::ErrorKind::InvalidData, "it is no mbox: no From line"),
         })));
     }
-    let mut end = if is_rest { 0 } else { whole };
-    if let Some(torn) = torn
-        && torn.old < whole
-        && whole < torn.new
-    {
-        if is_ours(files, file, &torn, whole).map_err(failed)? {
-            end = torn.old;
-        } else {
-            log::warn!(
-                "{}: a crash may have left part of a message at octet {}; it stays, as others' \
-                 follow it",
-                file.path().display(),
-                torn.old,
-            );
-        }
+    if let Some(at) = torn_at {
+        log::warn!(
+            "{}: a crash may have left part of a message at octet {at}; it stays, as others' \
+             follow it",
+            file.path().display(),
+        );
     }
     if end != length {
         log::warn!(
@@ -86,7 +115,7 @@ pub(crate) fn heal(
 }
 
 /// Makes the file end here, durably.
-fn cut(files: &dyn Files, file: &File, end: u64) -> Result<(), Unstored> {
+pub(crate) fn cut(files: &dyn Files, file: &File, end: u64) -> Result<(), Unstored> {
     files
         .truncate(file, end)
         .map_err(|cause| DeliveryError::io("cut the mailbox", file.path(), cause))?;

@@ -47,12 +47,13 @@ impl contract::Harness for Harness {
         messages(&self.file(mailbox))
     }
 
-    /// Lock files, and whatever stands beside the root.
+    /// Lock files, drafts, and whatever stands beside the root.
     fn residue(&self) -> Vec<String> {
         walk(self.place.above())
             .into_iter()
             .filter(|path| {
                 !path.starts_with("root")
+                    || path.contains(".postino-")
                     || std::path::Path::new(path).extension().is_some_and(|end| end == "lock")
             })
             .collect()
@@ -60,6 +61,10 @@ impl contract::Harness for Harness {
 
     fn line_ends(&self) -> contract::LineEndings {
         contract::LineEndings::Lf
+    }
+
+    fn keeps_flags(&self) -> bool {
+        false // others keep them in header fields, which a delivery leaves alone
     }
 
     fn faults(&self) -> bool {

@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Place, STORED, deliver_to, mailbox, message, messages};
+use common::{FROM_LINE, Place, STORED, deliver_to, leave_lock, mailbox, message, messages};
 use postino_files::{
     Files, Kernel, Lock,
     testing::{Call, Failing, Fault, Recording},
@@ -21,26 +21,6 @@ use std::{
     thread,
     time::Duration,
 };
-
-/// What begins the SHA-256 of the first line of [`STORED`].
-const FROM_LINE: &str = "4e40b327";
-
-/// A lock file of a process that is gone, with the mailbox's lengths; one message
-/// begins at the old one.
-fn leave_lock(place: &Place, old: usize, new: usize) {
-    let read = |path: &str| fs::read_to_string(path).unwrap();
-    let host = read("/proc/sys/kernel/hostname");
-    let boot = read("/proc/sys/kernel/random/boot_id");
-    let pids = fs::read_link("/proc/self/ns/pid").unwrap();
-    let (gone, pids) = (u32::MAX, pids.display());
-    fs::write(
-        place.dotlock(),
-        format!(
-            "{gone}\nhost={host}boot={boot}pids={pids}\nappend={old}-{old}:{FROM_LINE}-{new}\n"
-        ),
-    )
-    .unwrap();
-}
 
 #[test]
 fn a_torn_message_is_cut_where_the_lock_file_says_so() {

@@ -5,10 +5,12 @@ use postino_files::{Files, Kernel};
 use postino_mbox::{Mbox, Options};
 use postino_store::{
     Body, Delivery, DeliveryError, DeliveryId, Fate, IfMissing, MailStore, Mailbox, MailboxName,
-    Message, PathTemplate, Timestamp,
+    Message, MessageInfo, PathTemplate, Stray, Timestamp,
 };
 use std::{
     fs,
+    io::Read,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -169,4 +171,75 @@ pub(crate) fn walk(directory: &Path) -> Vec<String> {
     }
     found.sort();
     found
+}
+
+pub(crate) fn alice() -> MailboxName {
+    MailboxName::new("alice").unwrap()
+}
+
+/// The messages that a mailbox is listed with.
+pub(crate) fn listed(
+    reader: &dyn postino_store::MailReader,
+    mailbox: &MailboxName,
+) -> Vec<MessageInfo> {
+    let mut found = Vec::new();
+    reader
+        .messages(mailbox, &mut |message| {
+            found.push(message.unwrap());
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    found
+}
+
+/// What opening a message and reading it to its end gives.
+pub(crate) fn read(
+    reader: &dyn postino_store::MailReader,
+    mailbox: &MailboxName,
+    message: &MessageInfo,
+) -> Vec<u8> {
+    let mut octets = Vec::new();
+    let open = reader.open(mailbox, message).unwrap();
+    open.body.reader().read_to_end(&mut octets).unwrap();
+    octets
+}
+
+/// The mailboxes and the strays that a store is listed with.
+pub(crate) fn mailboxes(reader: &dyn postino_store::MailReader) -> (Vec<String>, Vec<Stray>) {
+    let (mut names, mut strays) = (Vec::new(), Vec::new());
+    reader
+        .mailboxes(&mut |found| {
+            match found {
+                Ok(name) => names.push(name.to_string()),
+                Err(stray) => strays.push(stray),
+            }
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    (names, strays)
+}
+
+/// What begins the SHA-256 of the first line of [`STORED`].
+pub(crate) const FROM_LINE: &str = "4e40b327";
+
+/// A lock file of a process that is gone, with the mailbox's lengths; one message
+/// begins at the old one.
+pub(crate) fn leave_lock(place: &Place, old: usize, new: usize) {
+    let read = |path: &str| fs::read_to_string(path).unwrap();
+    let host = read("/proc/sys/kernel/hostname");
+    let boot = read("/proc/sys/kernel/random/boot_id");
+    let pids = fs::read_link("/proc/self/ns/pid").unwrap();
+    let (gone, pids) = (u32::MAX, pids.display());
+    fs::write(
+        place.dotlock(),
+        format!(
+            "{gone}\nhost={host}boot={boot}pids={pids}\nappend={old}-{old}:{FROM_LINE}-{new}\n"
+        ),
+    )
+    .unwrap();
+}
+
+/// A store's reading side.
+pub(crate) fn reading(store: &Mbox) -> &dyn postino_store::MailReader {
+    store.reader().unwrap()
 }

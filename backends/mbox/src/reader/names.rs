@@ -1,0 +1,120 @@
+//! The mailboxes that there are.
+//!
+//! Lives here: what lies where a mailbox can, and whether it is one.
+//! May not: lock, or read more than the first octets of a file.
+
+use super::{
+    Reader,
+    access::{NO_MBOX, TO_READ, open_strictly, stray},
+};
+use crate::{dotlock, render, tail};
+use postino_files::{marker, root};
+use postino_store::{DeliveryError, MailboxName, ReadError, Stray, Visit};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+/// What begins the names of files that file systems keep for themselves.
+pub(super) const LOST_AND_FOUND: &str = "lost+found";
+
+impl Reader<'_> {
+    /// `device:inode` of the root.
+    pub(crate) fn identity(&self) -> Result<String, ReadError> {
+        let root = self.root()?;
+        let status = self
+            .files
+            .stat_dir(&root)
+            .map_err(|cause| DeliveryError::io("look at the store's root", root.path(), cause))?;
+        Ok(format!("{}:{}", status.identity.device, status.identity.inode))
+    }
+
+    /// Visits the mailboxes by their names' octets, and then the strays.
+    pub(crate) fn mailboxes(&self, visit: Visit<'_, MailboxName>) -> Result<(), ReadError> {
+        let (mut names, mut strays) = (Vec::new(), Vec::new());
+        for path in self.places()? {
+            match self.mailbox_at(&path) {
+                Ok(Some(name)) => names.push(name),
+                // It may have gone since.
+                Ok(None) | Err(ReadError::Store(DeliveryError::NoSuchMailbox)) => {}
+                Err(ReadError::Stray(stray)) => strays.push(stray),
+                Err(ReadError::Store(DeliveryError::Misconfigured(failure))) => {
+                    let why = format!("is not to be read: {}", failure.cause);
+                    strays.push(Stray { path: failure.path, why });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        names.sort_unstable();
+        let strays = strays.into_iter().map(Err);
+        for found in names.into_iter().map(Ok).chain(strays) {
+            if visit(found) == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What lies as deep below the root as mailboxes do.
+    fn places(&self) -> Result<Vec<PathBuf>, ReadError> {
+        let root = self.root()?;
+        let mut places = Vec::new();
+        root::visit_below(&**self.files, &root, self.template.depth(), &mut |path| {
+            places.push(path.to_owned());
+        })
+        .map_err(|cause| DeliveryError::io("list the store below", root.path(), cause))?;
+        Ok(places)
+    }
+
+    /// The mailbox that lies at this path below the root; none where that is a file
+    /// of ours, or another program's that has nothing to do with mail.
+    fn mailbox_at(&self, path: &Path) -> Result<Option<MailboxName>, ReadError> {
+        let files = &**self.files;
+        let file_name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if is_ours(file_name)
+            || file_name.ends_with(dotlock::SUFFIX.as_bytes())
+            || path == Path::new(LOST_AND_FOUND)
+        {
+            return Ok(None);
+        }
+        let full = self.root.path().join(path);
+        let Some(name) = self.name_of(path) else {
+            return if is_hidden(path) { Ok(None) } else { Err(stray(&full, NO_NAME)) };
+        };
+        // It was looked for by its path a moment ago.
+        let root = files
+            .open_root(self.root.path())
+            .map_err(|cause| DeliveryError::io("open the store's root", self.root.path(), cause))?;
+        let Some(chain) = self.mailboxes.chain(files, root, path, false)? else {
+            return Ok(None);
+        };
+        let file_name = Path::new(path.file_name().unwrap_or_default());
+        let file = open_strictly(files, chain.dir(), file_name, TO_READ)?;
+        let begin = tail::read(files, &file, 0, render::FROM.len() as u64)
+            .map_err(|cause| DeliveryError::io("read the mailbox", file.path(), cause))?;
+        if begin.is_empty() || begin == render::FROM {
+            return Ok(Some(name));
+        }
+        Err(stray(&full, NO_MBOX))
+    }
+
+    /// The mailbox that would lie at this path.
+    pub(super) fn name_of(&self, path: &Path) -> Option<MailboxName> {
+        let components: Option<Vec<&str>> = path.iter().map(|part| part.to_str()).collect();
+        self.template.mailbox(&components?)
+    }
+}
+
+/// Whether any part of a path has a dot in front: where no mailbox has, it belongs
+/// to another program, as Dovecot's indexes do.
+pub(super) fn is_hidden(path: &Path) -> bool {
+    path.iter().any(|part| part.as_encoded_bytes().starts_with(b"."))
+}
+
+/// Why no mailbox can lie there.
+pub(super) const NO_NAME: &str = "has a name that no mailbox has";
+
+/// Whether files of this name are the store's own, no mailboxes.
+pub(super) fn is_ours(name: &[u8]) -> bool {
+    name.starts_with(marker::NAME.as_bytes())
+}

@@ -1,0 +1,320 @@
+//! Checking the store, and mending what loses nothing by it.
+//!
+//! Lives here: the way through the directories, and what is to be said of what lies
+//! in them.
+//! May not: remove anything; what is in the way is moved into `.postino-lost`.
+//! Holds: only what belongs to the store is touched: names that no mailbox has are
+//! other programs', those with a dot in front not even spoken of.
+
+mod lost;
+mod mailbox;
+
+use super::{
+    Reader,
+    names::{LOST_AND_FOUND, NO_NAME, is_hidden, is_ours},
+    replace::DRAFT,
+};
+use crate::{
+    dotlock::{self, Standing},
+    mailbox::fault,
+};
+use lost::Lost;
+use postino_files::{Dir, Kind, Lock, Status, process};
+use postino_store::{DeliveryError, Finding, FindingKind, ReadError, Remedy, Repair, Verified};
+use std::{
+    ffi::OsStr,
+    io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+/// What an owner must be allowed to do with his mailbox.
+const OWNER_BITS: u32 = 0o600;
+
+impl Reader<'_> {
+    /// Checks the whole store.
+    pub(crate) fn verify(
+        &self,
+        repair: Repair,
+        report: &mut dyn FnMut(Finding),
+    ) -> Result<Verified, ReadError> {
+        let root = self.root()?;
+        let lost = Lost::below(&**self.files, &root);
+        let verified = Verified::default();
+        let mut check = Check { reader: *self, lost, repair, report, verified };
+        check.directory(&root, Path::new(""), self.template.depth())?;
+        Ok(check.verified)
+    }
+}
+
+/// A check on its way.
+struct Check<'a> {
+    reader: Reader<'a>,
+    lost: Lost<'a>,
+    repair: Repair,
+    report: &'a mut dyn FnMut(Finding),
+    verified: Verified,
+}
+
+/// What lies somewhere.
+struct Entry<'a> {
+    dir: &'a Dir,
+    name: &'a Path,
+    /// Below the root.
+    below: &'a Path,
+}
+
+impl Entry<'_> {
+    fn path(&self) -> PathBuf {
+        self.dir.path_to(self.name)
+    }
+}
+
+impl Check<'_> {
+    /// Checks a directory below which mailboxes lie so many levels deep.
+    fn directory(&mut self, dir: &Dir, above: &Path, levels: usize) -> Result<(), ReadError> {
+        let files = &**self.reader.files;
+        let mut names = files
+            .read_dir(dir, usize::MAX)
+            .map_err(|cause| DeliveryError::io("list", dir.path(), cause))?;
+        names.sort_unstable();
+        for name in &names {
+            let below = above.join(name);
+            let entry = Entry { dir, name: Path::new(name), below: &below };
+            let octets = name.as_bytes();
+            if is_ours(octets) {
+                let is_draft = octets.starts_with(DRAFT.as_bytes());
+                if is_draft || octets.starts_with(dotlock::ASIDE.as_bytes()) {
+                    self.leftover(&entry)?;
+                }
+            } else if below != Path::new(LOST_AND_FOUND) {
+                match files.stat(dir, entry.name) {
+                    Ok(status) if levels > 1 => self.between(&entry, &status, levels - 1)?,
+                    Ok(status) => self.place(&entry, &status)?,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(cause) => {
+                        return Err(DeliveryError::io("look at", entry.path(), cause).into());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What lies above mailboxes.
+    fn between(
+        &mut self,
+        entry: &Entry<'_>,
+        status: &Status,
+        levels: usize,
+    ) -> Result<(), ReadError> {
+        let advice = match status.kind {
+            Kind::Directory if status.owner == process::user() || status.owner == 0 => {
+                return match self.reader.files.open_dir(entry.dir, entry.name) {
+                    Ok(dir) => self.directory(&dir, entry.below, levels),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                    Err(cause) => {
+                        let what =
+                            format!("cannot be opened ({cause}): no mailbox in it is served");
+                        let advice = "give the store's user the right to read and search it";
+                        self.stray(entry.path(), what, advice, Remedy::Nothing);
+                        Ok(())
+                    }
+                };
+            }
+            Kind::Directory => {
+                let what = "belongs to another user: no mailbox in it is served";
+                let advice = "if it is the store's, change its owner (chown); else move it away";
+                self.stray(entry.path(), what, advice, Remedy::Nothing);
+                return Ok(());
+            }
+            _ if is_hidden(entry.below) => return Ok(()),
+            Kind::File => "if no program needs it, move it out of the store",
+            Kind::Other => {
+                "if it is a symbolic link, mount the directory there instead (mount --bind), as none is followed"
+            }
+        };
+        let what = "lies where only directories of mailboxes should";
+        self.stray(entry.path(), what, advice, Remedy::Nothing);
+        Ok(())
+    }
+
+    /// What lies where a mailbox, or its lock file, can.
+    fn place(&mut self, entry: &Entry<'_>, status: &Status) -> Result<(), ReadError> {
+        if let Some(of) = entry.name.as_os_str().as_bytes().strip_suffix(dotlock::SUFFIX.as_bytes())
+        {
+            let of = Path::new(OsStr::from_bytes(of));
+            return match self.reader.files.stat(entry.dir, of) {
+                // Its mailbox has it checked.
+                Ok(_) => Ok(()),
+                Err(_) => self.lonely_lock_file(entry),
+            };
+        }
+        if self.reader.name_of(entry.below).is_none() {
+            if !is_hidden(entry.below) {
+                let advice = "if no program needs it, move it out of the store";
+                self.stray(entry.path(), NO_NAME, advice, Remedy::Nothing);
+            }
+            return Ok(());
+        }
+        let Some(fault) = fault(status) else {
+            if status.mode & OWNER_BITS != OWNER_BITS {
+                let what =
+                    format!("may not be read and written by its owner (mode {:o})", status.mode);
+                let advice = format!("chmod u+rw {}", entry.path().display());
+                self.damage(entry.path(), what, advice, Remedy::Nothing);
+            }
+            return self.mailbox(entry);
+        };
+        let (advice, remedy) = match status.kind {
+            Kind::Directory => (
+                "mail for this mailbox is refused for now; see what is in it and move it out of the store",
+                Remedy::Nothing,
+            ),
+            Kind::Other => (
+                "mail for this mailbox is refused for now; put the mailbox's file itself there, as no link is followed",
+                self.put_away(entry),
+            ),
+            Kind::File if status.links > 1 => (
+                "mail for this mailbox is refused for now; find the other name (find -inum) and remove it, or copy the file and put the copy in its place",
+                Remedy::Nothing,
+            ),
+            Kind::File => (
+                "mail for this mailbox is refused for now; if the file is right, change its owner (chown)",
+                Remedy::Nothing,
+            ),
+        };
+        self.stray(entry.path(), fault, advice, remedy);
+        Ok(())
+    }
+
+    /// The lock file of a mailbox that is not there.
+    fn lonely_lock_file(&mut self, entry: &Entry<'_>) -> Result<(), ReadError> {
+        match self.standing(entry)? {
+            Standing::Stale(reason, _) => {
+                let what = format!("is a stale lock file without a mailbox: {reason}");
+                let advice = "nobody needs it; see in the log what became of its process";
+                let remedy = self.put_away(entry);
+                self.stray(entry.path(), what, advice, remedy);
+            }
+            standing => self.lock_file(entry, &standing, Remedy::Nothing),
+        }
+        Ok(())
+    }
+
+    fn standing(&self, entry: &Entry<'_>) -> Result<Standing, DeliveryError> {
+        let home = self.reader.locking.home();
+        dotlock::standing(&**self.reader.files, entry.dir, entry.name, home)
+    }
+
+    /// Says how a lock file stands; `remedy` is for a stale one.
+    fn lock_file(&mut self, entry: &Entry<'_>, standing: &Standing, remedy: Remedy) {
+        match standing {
+            Standing::Stale(reason, _) => {
+                let what = format!("is a stale lock file: {reason}");
+                let advice =
+                    "the next delivery breaks it; see in the log what became of its process";
+                self.stray(entry.path(), what, advice, remedy);
+            }
+            Standing::Obstructing(failure) => {
+                let what = format!("stands where a lock file should ({})", failure.cause);
+                let advice = "mail is delivered without a lock file, or not at all; move it out of the store";
+                self.stray(entry.path(), what, advice, Remedy::Nothing);
+            }
+            Standing::Held | Standing::Absent => {}
+        }
+    }
+
+    /// What a process that was killed has left, unless it still lives.
+    fn leftover(&mut self, entry: &Entry<'_>) -> Result<(), ReadError> {
+        let files = &**self.reader.files;
+        let Ok(file) = files.open_update(entry.dir, entry.name) else { return Ok(()) };
+        // Whoever makes a new mailbox holds this lock until it has its name.
+        let is_left = files
+            .try_lock(&file, Lock::Fcntl)
+            .map_err(|cause| DeliveryError::io("lock", file.path(), cause))?;
+        if is_left {
+            let what = "was left when a command was killed; the mailbox itself is whole";
+            let advice = "nobody needs it; look at it, then remove it";
+            let remedy = self.put_away(entry);
+            self.stray(entry.path(), what, advice, remedy);
+        }
+        Ok(())
+    }
+
+    /// Moves something into the place for what is lost.
+    fn put_away(&self, entry: &Entry<'_>) -> Remedy {
+        let Entry { dir, name, below } = entry;
+        self.remedy(self.lost.name_for(below, "stray"), |new_name| {
+            self.lost.take_in(dir, name, new_name)
+        })
+    }
+
+    /// Does what can be done, where that is allowed.
+    fn remedy(
+        &self,
+        new_name: Result<PathBuf, DeliveryError>,
+        act: impl FnOnce(&Path) -> Result<(), DeliveryError>,
+    ) -> Remedy {
+        let new_name = match new_name {
+            Ok(new_name) => new_name,
+            Err(error) => {
+                return Remedy::Failed {
+                    doing: "name it anew".to_owned(),
+                    cause: error.to_string(),
+                };
+            }
+        };
+        let doing = format!("move it to {}", self.lost.path_to(&new_name).display());
+        match self.repair {
+            Repair::No => Remedy::Possible(doing),
+            Repair::Yes => match act(&new_name) {
+                Ok(()) => Remedy::Done(doing),
+                Err(error) => Remedy::Failed { doing, cause: error.to_string() },
+            },
+        }
+    }
+
+    fn stray(
+        &mut self,
+        at: impl AsRef<Path>,
+        what: impl Into<String>,
+        advice: impl Into<String>,
+        remedy: Remedy,
+    ) {
+        self.found(
+            FindingKind::Stray,
+            at.as_ref().display().to_string(),
+            what.into(),
+            advice.into(),
+            remedy,
+        );
+    }
+
+    fn damage(
+        &mut self,
+        at: impl AsRef<Path>,
+        what: impl Into<String>,
+        advice: impl Into<String>,
+        remedy: Remedy,
+    ) {
+        self.found(
+            FindingKind::Damage,
+            at.as_ref().display().to_string(),
+            what.into(),
+            advice.into(),
+            remedy,
+        );
+    }
+
+    fn found(
+        &mut self,
+        kind: FindingKind,
+        place: String,
+        what: String,
+        advice: String,
+        remedy: Remedy,
+    ) {
+        (self.report)(Finding { kind, place, what, advice, remedy });
+    }
+}
