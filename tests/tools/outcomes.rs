@@ -1,0 +1,160 @@
+//! How each command ends where something is not as it should be.
+
+use crate::stores::{ALICE, Filled, Told, each, program, run};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+};
+
+/// The commands on a store, with what else they need.
+fn commands(id: &str) -> Vec<Vec<&str>> {
+    vec![
+        vec!["mailboxes"],
+        vec!["messages", ALICE],
+        vec!["cat", ALICE, id],
+        vec!["delete", ALICE, id],
+        vec!["delete", ALICE],
+        vec!["verify"],
+    ]
+}
+
+#[test]
+fn each_command_ends_as_the_table_says() {
+    for store in each() {
+        let id = store.deliver(ALICE, "text\r\n");
+        let nobody = "nobody@example.org";
+        let table: &[(&[&str], i32, &str)] = &[
+            (&["messages", nobody], 1, "nobody@example.org: no such mailbox"),
+            (&["cat", nobody, &id], 1, "no such mailbox"),
+            (&["delete", nobody], 1, "no such mailbox"),
+            (&["delete", nobody, &id], 1, "no such mailbox"),
+            (&["cat", ALICE, "17"], 1, "there is no message of this id"),
+            (&["delete", ALICE, "17"], 1, "there is no message of this id"),
+            (&["cat", ALICE, "../../x"], 1, "there is no message of this id"),
+            (&["messages", "../x"], 64, "has the character '/' in it"),
+            (&["messages", ".."], 64, "begins with a dot"),
+            (&["delete", ""], 64, "is empty"),
+            (&["messages"], 64, "mailbox"),
+            (&["cat", ALICE], 64, "id"),
+            (&["cat"], 64, "mailbox"),
+            (&["delete"], 64, "mailbox"),
+            (&["backup"], 64, "file"),
+            (&["verify", "--yes"], 64, "no meaning without --repair"),
+            (&["mailboxes", "--jsn"], 64, "--jsn"),
+            (&["mailboxes", "x"], 64, "x"),
+            (&["messages", ALICE, "--lock-wait", "soon"], 64, "\"soon\" is not a duration"),
+        ];
+        for (arguments, code, expected) in table {
+            let told = store.run(arguments);
+            assert_eq!(told.code, *code, "{} {arguments:?}: {told:?}", store.url);
+            assert!(told.err.contains(expected), "{} {arguments:?}: {told:?}", store.url);
+            assert_eq!(told.text(), "", "{arguments:?}");
+        }
+        assert_eq!(store.run(&["cat", ALICE, &id]).code, 0, "nothing of it removed anything");
+    }
+}
+
+#[test]
+fn a_store_that_is_not_there_is_not_made() {
+    for url in ["maildir:/no/such", "mbox:/no/such", "sqlite:/no/such.db"] {
+        for arguments in commands("17") {
+            let store = format!("--store={url}");
+            let (command, rest) = arguments.split_first().unwrap();
+            let told = run(&[&[*command, &store], rest].concat());
+            assert_eq!(told.code, 74, "{arguments:?}: {told:?}");
+            assert!(told.err.contains("/no/such"), "{arguments:?}: {told:?}");
+        }
+    }
+    for (url, expected) in
+        [("/var/vmail", "not of the form"), ("pop3:x", "unknown kind"), ("maildir:", "empty")]
+    {
+        let told = run(&["mailboxes", "--store", url]);
+        assert_eq!(told.code, 78, "{told:?}");
+        assert!(told.err.contains(expected), "{told:?}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let told = Told::of(program().arg("mailboxes").current_dir(&directory).output().unwrap());
+    assert_eq!(told.code, 74, "{told:?}");
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
+}
+
+#[test]
+fn the_config_file_names_the_store_and_is_judged() {
+    let store = Filled::of("maildir:mail");
+    store.deliver(ALICE, "text\r\n");
+    let config = store.directory.path().join("postino.toml");
+    fs::write(&config, format!("store = \"{}\"\nusers = \"any\"\n", store.url)).unwrap();
+    let config = config.to_str().unwrap();
+    let told = run(&["mailboxes", "--config", config]);
+    assert_eq!((told.code, told.text().lines().count()), (0, 1), "{told:?}");
+    fs::write(config, "stor = 1\n").unwrap();
+    let told = run(&["mailboxes", "--config", config]);
+    assert_eq!(told.code, 78, "{told:?}");
+    assert!(told.err.contains("postino.toml:1:1: unknown key \"stor\""), "{told:?}");
+}
+
+#[test]
+fn a_store_that_may_not_be_read_says_so() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: only root can become another user here");
+        return;
+    }
+    for store in each() {
+        let id = store.deliver(ALICE, "text\r\n");
+        let directory = store.directory.path();
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+        let copy = directory.join("postino");
+        fs::copy(env!("CARGO_BIN_EXE_postino"), &copy).unwrap();
+        for arguments in commands(&id) {
+            let output = Command::new("setpriv")
+                .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+                .arg(&copy)
+                .arg(arguments[0])
+                .arg(format!("--store={}", store.url))
+                .args(&arguments[1..])
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            let told = Told::of(output);
+            assert_eq!(told.code, 77, "{} {arguments:?}: {told:?}", store.url);
+            assert!(told.err.contains("ermission denied"), "{arguments:?}: {told:?}");
+        }
+        assert_eq!(store.run(&["cat", ALICE, &id]).code, 0);
+    }
+}
+
+#[test]
+fn a_full_output_is_an_error_and_nothing_else() {
+    for store in each() {
+        let id = store.deliver(ALICE, "text\r\n");
+        for arguments in
+            [&["mailboxes"][..], &["messages", ALICE], &["cat", ALICE, &id], &["verify"]]
+        {
+            let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+            let output = program()
+                .arg(arguments[0])
+                .arg(format!("--store={}", store.url))
+                .args(&arguments[1..])
+                .stdout(full)
+                .output()
+                .unwrap();
+            let told = Told::of(output);
+            assert_eq!(told.code, 74, "{arguments:?}: {told:?}");
+            assert!(told.err.contains("No space left"), "{arguments:?}: {told:?}");
+        }
+    }
+}
+
+#[test]
+fn what_others_have_locked_is_waited_for_and_then_said() {
+    let store = Filled::of("mbox:mail");
+    store.deliver(ALICE, "text\r\n");
+    let lock = store.path().join(format!("{ALICE}.lock"));
+    fs::write(&lock, format!("{}\n", std::process::id())).unwrap();
+    let told = store.run(&["delete", "--lock-wait=1s", ALICE]);
+    assert_eq!(told.code, 75, "{told:?}");
+    assert!(told.err.contains("locked"), "{told:?}");
+    fs::remove_file(&lock).unwrap();
+    assert_eq!(store.run(&["delete", ALICE]).code, 0);
+}
