@@ -123,6 +123,22 @@ impl Body {
     }
 }
 
+impl Octets for Body {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match &self.0 {
+            Place::Memory(octets) => {
+                let from = usize::try_from(offset).unwrap_or(usize::MAX);
+                octets.get(from..).unwrap_or_default().read(buffer)
+            }
+            Place::Elsewhere { octets, count } => {
+                let rest = usize::try_from(count.saturating_sub(offset)).unwrap_or(usize::MAX);
+                let wanted = buffer.len().min(rest);
+                octets.read_at(buffer.get_mut(..wanted).unwrap_or_default(), offset)
+            }
+        }
+    }
+}
+
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Body({} octets)", self.len())
@@ -210,6 +226,20 @@ mod tests {
             let mut read = Vec::new();
             body.reader().read_to_end(&mut read).unwrap();
             assert_eq!((read, body.len()), (octets.clone(), 1000));
+        }
+    }
+
+    #[test]
+    fn a_body_can_be_read_from_any_place_to_its_end() {
+        let octets: Vec<u8> = (0..=255).cycle().take(1000).collect();
+        let longer = [&octets[..], b"behind it"].concat();
+        for body in [Body::in_memory(octets.clone()), Body::elsewhere(Slow(longer), 1000)] {
+            for offset in [0, 1, 993, 998, 1000, 1001] {
+                let mut buffer = [0; 7];
+                let count = body.read_at(&mut buffer, offset).unwrap();
+                let rest = octets.get(usize::try_from(offset).unwrap()..).unwrap_or_default();
+                assert_eq!(buffer[..count], rest[..rest.len().min(7)], "{offset}");
+            }
         }
     }
 
