@@ -9,6 +9,7 @@ mod backup;
 mod cat;
 mod delete;
 mod listing;
+mod lock_wait;
 mod mailboxes;
 mod messages;
 mod open_store;

@@ -4,6 +4,7 @@
 //! for what others have locked; and the exit code of what the store refused.
 //! May not: make or change anything.
 
+use super::lock_wait::unlocked;
 use crate::{
     command::{exit::Exit, init},
     config::{
@@ -16,16 +17,7 @@ use crate::{
     sys::names,
 };
 use postino_store::{DeliveryError, MailReader, MailStore, MailboxName, ReadError, Stray};
-use std::{
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
-
-/// The first pause before what is locked is tried again, doubled each time up to
-/// the longest.
-const PAUSE_MIN: Duration = Duration::from_millis(10);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+use std::{sync::Arc, time::Duration};
 
 /// Which store a command is about, as its arguments say.
 pub(super) struct Place<'a> {
@@ -103,21 +95,9 @@ impl Opened {
     pub(super) fn patiently<T>(
         &self,
         about: &str,
-        mut act: impl FnMut() -> Result<T, ReadError>,
+        act: impl FnMut() -> Result<T, ReadError>,
     ) -> Result<T, Exit> {
-        let (began, mut pause) = (Instant::now(), PAUSE_MIN);
-        loop {
-            match act() {
-                Ok(done) => return Ok(done),
-                Err(ReadError::Store(DeliveryError::Locked { .. }))
-                    if began.elapsed() + pause <= self.lock_wait =>
-                {
-                    thread::sleep(pause);
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
-                Err(error) => return Err(self.failed(about, &error)),
-            }
-        }
+        unlocked(self.lock_wait, act).map_err(|error| self.failed(about, &error))
     }
 
     /// Says why something about the store failed, and how the command ends then.
