@@ -115,6 +115,26 @@ of_a_store! {
     }
 }
 
+/// Copy mailboxes from one store into another; what is there already is not copied again.
+#[derive(Debug, FromArgs)]
+pub(super) struct Copy {
+    /// the store to copy from: maildir:PATH, mbox:PATH or sqlite:FILE
+    #[argh(positional)]
+    pub(super) from_store: String,
+    /// the store to copy to; it is made where it is not there
+    #[argh(positional)]
+    pub(super) to_store: String,
+    /// the mailboxes; all, where none is given
+    #[argh(positional)]
+    pub(super) mailboxes: Vec<String>,
+    /// say what would be copied, and change nothing
+    #[argh(switch)]
+    pub(super) dry_run: bool,
+    /// time that what others have locked is tried again
+    #[argh(option, arg_name = "time", default = "String::from(\"30s\")")]
+    pub(super) lock_wait: String,
+}
+
 /// Ask a server whether it is well.
 #[derive(Debug, FromArgs)]
 pub(super) struct Ping {

@@ -7,6 +7,7 @@
 mod arguments;
 mod backup;
 mod cat;
+mod copy;
 mod delete;
 mod listing;
 mod lock_wait;
@@ -19,7 +20,7 @@ mod verify;
 use super::exit::Exit;
 use crate::stores::Stores;
 use argh::{EarlyExit, FromArgs};
-use arguments::{Backup, Cat, Delete, Mailboxes, Messages, Ping, Verify};
+use arguments::{Backup, Cat, Copy, Delete, Mailboxes, Messages, Ping, Verify};
 
 /// The commands, and what each does.
 pub(super) const TOOLS: &[(&str, &str)] = &[
@@ -27,6 +28,7 @@ pub(super) const TOOLS: &[(&str, &str)] = &[
     ("messages", "list a mailbox's messages"),
     ("cat", "print a message"),
     ("delete", "remove a message, or a mailbox"),
+    ("copy", "copy mailboxes from one store into another"),
     ("verify", "check a store, and mend it"),
     ("backup", "copy a SQLite store while it is in use"),
     ("ping", "ask a server whether it is well"),
@@ -42,6 +44,7 @@ enum Asked {
     Messages(Messages),
     Cat(Cat),
     Delete(Delete),
+    Copy(Copy),
     Verify(Verify),
     Backup(Backup),
     Ping(Ping),
@@ -60,6 +63,7 @@ impl Tool {
             "messages" => Messages::from_args(path, rest).map(Asked::Messages),
             "cat" => Cat::from_args(path, rest).map(Asked::Cat),
             "delete" => Delete::from_args(path, rest).map(Asked::Delete),
+            "copy" => Copy::from_args(path, rest).map(Asked::Copy),
             "verify" => Verify::from_args(path, rest).map(Asked::Verify),
             "backup" => Backup::from_args(path, rest).map(Asked::Backup),
             _ => Ping::from_args(path, rest).map(Asked::Ping),
@@ -74,6 +78,7 @@ impl Tool {
             Asked::Messages(arguments) => messages::run(&arguments, stores),
             Asked::Cat(arguments) => cat::run(&arguments, stores),
             Asked::Delete(arguments) => delete::run(&arguments, stores),
+            Asked::Copy(arguments) => copy::run(&arguments, stores),
             Asked::Verify(arguments) => verify::run(&arguments, stores),
             Asked::Backup(arguments) => backup::run(&arguments, stores),
             Asked::Ping(arguments) => ping::run(&arguments),

@@ -32,11 +32,11 @@ pub(super) struct Place<'a> {
 /// A store, not opened for deliveries.
 pub(super) struct Opened {
     /// Its URL.
-    url: String,
+    pub(super) url: String,
     /// The store.
-    store: Arc<dyn MailStore>,
+    pub(super) store: Arc<dyn MailStore>,
     /// How long what is locked is tried again.
-    lock_wait: Duration,
+    pub(super) lock_wait: Duration,
 }
 
 impl Place<'_> {

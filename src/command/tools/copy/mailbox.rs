@@ -1,0 +1,297 @@
+//! One mailbox.
+//!
+//! Lives here: which of its messages the target has too few of, and the hands that
+//! read and store them.
+//! May not: know of other mailboxes.
+//! Holds: the messages are read in the source's order, and stored in it where the
+//! target takes one batch at a time; the list of the source's messages and the
+//! identities of the target's are in memory, the messages are not.
+
+use super::{
+    super::lock_wait::unlocked,
+    identity::Digest,
+    letter::{self, KEPT_OCTETS_MAX, Letter},
+    tally::Tally,
+    target::Target,
+};
+use postino_store::{
+    DeliveryError, IfMissing, Lane, MailReader, Mailbox, MailboxName, MessageInfo, ReadError, Stray,
+};
+use std::{
+    collections::HashMap,
+    ops::ControlFlow,
+    slice,
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread, vec,
+};
+
+/// Octets of messages in memory that a batch has, but for its last.
+const BATCH_OCTETS: u64 = 1 << 20;
+
+/// Messages of the source that a batch has open.
+const BATCH_OPEN: usize = 8;
+
+/// From where to where all mailboxes go.
+pub(super) struct Route<'a> {
+    pub(super) source: &'a dyn MailReader,
+    pub(super) target: &'a Target<'a>,
+    /// The target's reading side; none where there is no target yet.
+    pub(super) held: Option<&'a dyn MailReader>,
+    pub(super) dry_run: bool,
+    pub(super) tally: &'a Tally,
+}
+
+/// Threads that a mailbox has at the most.
+const HANDS_MAX: usize = 8;
+
+/// How many threads a mailbox of this lane gains from: one reads while another one
+/// stores.
+pub(super) fn hands(lane: &Lane) -> usize {
+    lane.at_once().clamp(2, HANDS_MAX)
+}
+
+impl Route<'_> {
+    /// Copies what the target's mailbox has too few of, as far as it can.
+    pub(super) fn copy(&self, name: &MailboxName) {
+        let copied = self.list(name).and_then(|messages| {
+            let held = self.held(name)?;
+            self.copy_all(name, messages, held)
+        });
+        match copied {
+            Ok(()) => self.tally.mailboxes.add(1),
+            // It was removed since it was listed.
+            Err(Stopped::Gone) => {}
+            Err(Stopped::Full(error)) => self.tally.stop(error),
+            Err(Stopped::Failed(why)) => self.tally.fail(name, None, &why),
+        }
+    }
+
+    /// The messages of the source's mailbox at this moment.
+    fn list(&self, name: &MailboxName) -> Result<Vec<MessageInfo>, Stopped> {
+        match self.listed(self.source, name) {
+            Ok(Listed { messages, strays }) => {
+                for stray in &strays {
+                    self.tally.fail_unread(stray);
+                }
+                Ok(messages)
+            }
+            Err(ReadError::Store(DeliveryError::NoSuchMailbox)) => Err(Stopped::Gone),
+            Err(error) => Err(Stopped::Failed(error.to_string())),
+        }
+    }
+
+    fn listed(&self, reader: &dyn MailReader, name: &MailboxName) -> Result<Listed, ReadError> {
+        unlocked(self.target.lock_wait(), || {
+            let mut listed = Listed::default();
+            reader.messages(name, &mut |found| {
+                match found {
+                    Ok(message) => listed.messages.push(message),
+                    Err(stray) => listed.strays.push(stray),
+                }
+                ControlFlow::Continue(())
+            })?;
+            Ok(listed)
+        })
+    }
+
+    /// How many messages of each identity the target's mailbox has.
+    fn held(&self, name: &MailboxName) -> Result<HashMap<Digest, u64>, Stopped> {
+        let mut held = HashMap::new();
+        let Some(reader) = self.held else { return Ok(held) };
+        let messages = match self.listed(reader, name) {
+            Ok(listed) => listed.messages,
+            Err(ReadError::Store(DeliveryError::NoSuchMailbox)) => return Ok(held),
+            Err(error) => return Err(Stopped::Failed(error.to_string())),
+        };
+        for message in messages {
+            if self.tally.is_stopped() {
+                break;
+            }
+            let identity =
+                unlocked(self.target.lock_wait(), || letter::identity(reader, name, &message));
+            match identity {
+                Ok(digest) => *held.entry(digest).or_default() += 1,
+                Err(ReadError::NoSuchMessage) => {}
+                // It may be one of those that would be copied.
+                Err(error) => {
+                    return Err(Stopped::Failed(format!(
+                        "the target's message {} cannot be read, so what is there already is \
+                         not known: {error}",
+                        message.id
+                    )));
+                }
+            }
+        }
+        Ok(held)
+    }
+
+    fn copy_all(
+        &self,
+        name: &MailboxName,
+        messages: Vec<MessageInfo>,
+        held: HashMap<Digest, u64>,
+    ) -> Result<(), Stopped> {
+        if messages.is_empty() && !self.dry_run {
+            let make = || self.target.store().init(slice::from_ref(name));
+            return unlocked(self.target.lock_wait(), make).map_err(Stopped::from);
+        }
+        let mailbox = Mailbox::new(name.clone(), IfMissing::Create);
+        let lane = self.target.store().lane(&mailbox);
+        let hands = hands(&lane).min(messages.len().div_ceil(lane.together()));
+        let work = Work {
+            route: self,
+            mailbox,
+            lane,
+            queue: Mutex::new(Queue { messages: messages.into_iter(), held }),
+            storing: Mutex::new(()),
+        };
+        thread::scope(|scope| {
+            for _ in 1..hands {
+                // Where no thread can be had, this one does it all.
+                let _ = thread::Builder::new().spawn_scoped(scope, || work.hand());
+            }
+            work.hand();
+        });
+        Ok(())
+    }
+}
+
+/// What is in a mailbox.
+#[derive(Default)]
+struct Listed {
+    messages: Vec<MessageInfo>,
+    strays: Vec<Stray>,
+}
+
+/// Why a mailbox was not copied at all.
+enum Stopped {
+    Gone,
+    Full(DeliveryError),
+    Failed(String),
+}
+
+impl From<DeliveryError> for Stopped {
+    fn from(error: DeliveryError) -> Self {
+        match error {
+            DeliveryError::StorageFull(_) => Self::Full(error),
+            error => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// What the hands have in common.
+struct Work<'a> {
+    route: &'a Route<'a>,
+    mailbox: Mailbox,
+    lane: Lane,
+    queue: Mutex<Queue>,
+    /// Taken before the queue is left, so that batches are stored in its order.
+    storing: Mutex<()>,
+}
+
+/// What is still to be looked at.
+struct Queue {
+    messages: vec::IntoIter<MessageInfo>,
+    /// How many of each identity the target has and the source has not shown yet.
+    held: HashMap<Digest, u64>,
+}
+
+impl Work<'_> {
+    /// Reads and stores, batch by batch, until nothing is left.
+    fn hand(&self) {
+        loop {
+            let mut queue = lock(&self.queue);
+            let batch = self.next_batch(&mut queue);
+            if batch.is_empty() {
+                return;
+            }
+            let in_turn = (self.lane.at_once() == 1).then(|| lock(&self.storing));
+            drop(queue);
+            self.store(batch);
+            drop(in_turn);
+        }
+    }
+
+    /// Reads on until a batch is full.
+    fn next_batch(&self, queue: &mut Queue) -> Vec<Letter> {
+        let Queue { messages, held } = queue;
+        let mut batch = Vec::new();
+        let (mut octets, mut open) = (0, 0);
+        while batch.len() < self.lane.together() && octets < BATCH_OCTETS && open < BATCH_OPEN {
+            if self.route.tally.is_stopped() {
+                return Vec::new();
+            }
+            let Some(info) = messages.next() else { break };
+            let Some(letter) = self.read(&info, held) else {
+                self.done(&info);
+                continue;
+            };
+            match letter.info.octets {
+                small @ ..=KEPT_OCTETS_MAX => octets += small,
+                _ => open += 1,
+            }
+            batch.push(letter);
+        }
+        batch
+    }
+
+    /// Reads a message; none where it need not or cannot be copied.
+    fn read(&self, info: &MessageInfo, held: &mut HashMap<Digest, u64>) -> Option<Letter> {
+        let Route { source, target, tally, .. } = self.route;
+        let read = || Letter::read(*source, self.mailbox.name(), info);
+        match unlocked(target.lock_wait(), read) {
+            Ok(letter) => match held.get_mut(&letter.digest) {
+                Some(count) if *count > 0 => {
+                    *count -= 1;
+                    tally.already.add(1);
+                    None
+                }
+                _ => Some(letter),
+            },
+            // It was removed since it was listed.
+            Err(ReadError::NoSuchMessage) => None,
+            Err(ReadError::Stray(stray)) => {
+                tally.fail_unread(&stray);
+                None
+            }
+            Err(error) => {
+                tally.fail(self.mailbox.name(), Some(info.id.as_str()), &error);
+                None
+            }
+        }
+    }
+
+    fn store(&self, batch: Vec<Letter>) {
+        let Route { target, tally, .. } = self.route;
+        let messages: Vec<MessageInfo> = batch.iter().map(|letter| letter.info.clone()).collect();
+        let outcomes = if self.route.dry_run {
+            batch.iter().map(|_| Ok(())).collect()
+        } else {
+            target.store_all(&self.mailbox, &self.lane, batch)
+        };
+        for (info, outcome) in messages.iter().zip(outcomes) {
+            match outcome {
+                Ok(()) => {
+                    tally.copied.add(1);
+                    tally.octets.add(info.octets);
+                }
+                Err(error @ DeliveryError::StorageFull(_)) => tally.stop(error),
+                Err(error) => {
+                    tally.fail(self.mailbox.name(), Some(info.id.as_str()), &error);
+                }
+            }
+            self.done(info);
+        }
+    }
+
+    /// Nothing more becomes of this message.
+    fn done(&self, info: &MessageInfo) {
+        self.route.tally.done.add(1);
+        self.route.tally.done_octets.add(info.octets);
+    }
+}
+
+/// A hand that panicked elsewhere leaves nothing half done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
