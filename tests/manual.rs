@@ -57,6 +57,7 @@ fn every_command_and_exit_code_is_documented() {
         "messages",
         "cat",
         "delete",
+        "copy",
         "verify",
         "backup",
         "ping",
