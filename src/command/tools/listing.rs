@@ -68,6 +68,6 @@ fn padded(value: &Value, width: usize) -> String {
     match value {
         Value::String(text) => format!("{:width$}", escape::visible(text.as_bytes())),
         Value::Null => format!("{:width$}", "-"),
-        number => format!("{number:>width$}"),
+        number => format!("{:>width$}", number.to_string()),
     }
 }
