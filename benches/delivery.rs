@@ -20,7 +20,7 @@ use postino::{
     delivery::{Answer, Limits, Pool, Submission},
     stores,
     transaction::{
-        Address, BodyType, Envelope, ForwardPath, HeaderFacts, ReceivedBody, Recipient,
+        Address, BodyType, Envelope, ForwardPath, HeaderFacts, Origin, ReceivedBody, Recipient,
         RecipientIndex, ReversePath, Transaction, TransactionId,
     },
 };
@@ -298,7 +298,7 @@ impl Client {
                 header: HeaderFacts::default(),
             },
             mailboxes: names().map(|name| Mailbox::new(name.clone(), IfMissing::Create)).collect(),
-            peer: None,
+            origin: Origin::Client(None),
             hostname: Arc::clone(&self.hostname),
             spool: None,
             memory: self.pool.memory().reserve_nothing(),

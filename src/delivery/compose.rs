@@ -9,10 +9,12 @@ use super::{
     budget::Reservation,
     record::{Recipient, Record},
 };
-use crate::{sys::local_time, transaction::TraceFields};
+use crate::{
+    sys::local_time,
+    transaction::{Origin, TraceFields},
+};
 use postino_store::{Body, Delivery, DeliveryError, MailStore, Mailbox, Message, Timestamp};
 use std::{
-    net::IpAddr,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -22,7 +24,7 @@ pub(super) struct Uncomposed {
     pub(super) body: Body,
     pub(super) bare_newlines: bool,
     pub(super) client_name: Arc<str>,
-    pub(super) peer: Option<IpAddr>,
+    pub(super) origin: Origin,
     pub(super) hostname: Arc<str>,
     pub(super) received: SystemTime,
     pub(super) single_instance: bool,
@@ -49,7 +51,7 @@ pub(super) fn compose(
             recipient: recipient.map(|recipient| &recipient.path),
             sole_recipient: record.recipients.len() == 1,
             client_name: &uncomposed.client_name,
-            peer: uncomposed.peer,
+            origin: uncomposed.origin,
             hostname: &uncomposed.hostname,
             id: record.id,
             date: &date,

@@ -27,7 +27,7 @@ pub use spool::{SpoolFile, inspect as inspect_spool};
 
 use crate::{
     reply::{self, Reply},
-    transaction::{ReceivedBody, RecipientIndex, Transaction, TransactionId},
+    transaction::{Origin, ReceivedBody, RecipientIndex, Transaction, TransactionId},
     users::Users,
 };
 use alarm::STUCK_MAX;
@@ -43,7 +43,6 @@ use room::Watch;
 use spool::{Append, Spool, Spooled};
 use std::{
     fmt,
-    net::IpAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -160,8 +159,8 @@ pub struct Submission {
     pub transaction: Transaction,
     /// One for each of the envelope's recipients, in the same order.
     pub mailboxes: Vec<Mailbox>,
-    /// The peer's address; none for a Unix socket or a pipe.
-    pub peer: Option<IpAddr>,
+    /// Who handed it in.
+    pub origin: Origin,
     /// The server's name for the Received field.
     pub hostname: Arc<str>,
     /// Where the body is, if it was spooled.
@@ -258,7 +257,7 @@ impl Pool {
     /// Has a transaction delivered; never blocks. Each recipient is answered
     /// once, by an [`Answer`] or by a method of [`InProgress`].
     pub fn deliver(&self, submission: Submission) -> InProgress {
-        let Submission { ticket, transaction, mailboxes, peer, hostname, spool, memory } =
+        let Submission { ticket, transaction, mailboxes, origin, hostname, spool, memory } =
             submission;
         let Transaction { id, client_name, envelope, body, bare_newlines, .. } = transaction;
         debug_assert_eq!(envelope.recipients.len(), mailboxes.len());
@@ -291,7 +290,7 @@ impl Pool {
             body,
             bare_newlines,
             client_name,
-            peer,
+            origin,
             hostname,
             received,
             single_instance: self.limits.single_instance,

@@ -15,4 +15,4 @@ pub use address::{Address, AddressError, ForwardPath, ReversePath};
 pub use body::ReceivedBody;
 pub use envelope::{BodyType, Envelope, Recipient, RecipientIndex, Transaction, TransactionId};
 pub use header::{HeaderFacts, HeaderFilter};
-pub use trace::TraceFields;
+pub use trace::{Origin, TraceFields};

@@ -11,13 +11,25 @@ use super::{
     address::{is_address_literal, is_client_domain},
 };
 use crate::escape;
-use std::{io::Write, net::IpAddr};
+use std::{
+    io::{self, Write},
+    net::IpAddr,
+};
 
 /// Octets of the client's name that stand in Received.
 const CLIENT_NAME_OCTETS_MAX: usize = 255;
 /// What a literal of unknown kind may have in it, and what readers of Received
 /// take for a comment, a quoted string or a separator.
 const SPECIALS: &str = "()\\\"<>;,";
+
+/// Who handed a message in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A client, in an LMTP session: its address; none where it is on this host.
+    Client(Option<IpAddr>),
+    /// Whoever ran `postino deliver`.
+    Command,
+}
 
 /// What the fields of one recipient's copy say, or those of a copy that several
 /// recipients share.
@@ -31,10 +43,10 @@ pub struct TraceFields<'a> {
     /// Whether the transaction has no other recipient: only then Received may
     /// name him (RFC 5321 section 7.2).
     pub sole_recipient: bool,
-    /// LHLO's argument, as sent.
+    /// LHLO's argument, as sent; of no effect where there was no client.
     pub client_name: &'a str,
-    /// The client's address; none where it is on this host.
-    pub peer: Option<IpAddr>,
+    /// Who handed the message in.
+    pub origin: Origin,
     /// Our name.
     pub hostname: &'a str,
     /// The transaction's name.
@@ -57,19 +69,28 @@ impl TraceFields<'_> {
         if let Some(recipient) = self.recipient {
             let _ = write!(out, "Delivered-To: {}\r\n", recipient.as_str());
         }
-        let _ = write!(out, "Received: from {} ", self.client());
-        let _ = match self.peer.map(|peer| peer.to_canonical()) {
-            None => write!(out, "(local)"),
-            Some(IpAddr::V4(address)) => write!(out, "([{address}])"),
-            Some(IpAddr::V6(address)) => write!(out, "([IPv6:{address}])"),
+        let _ = match self.origin {
+            Origin::Client(peer) => self.write_client(peer, out),
+            Origin::Command => {
+                write!(out, "Received: by {} (postino deliver) id {}", self.hostname, self.id)
+            }
         };
-        let _ = write!(out, "\r\n\tby {} with LMTP id {}", self.hostname, self.id);
         let _ = match self.recipient {
             Some(recipient @ ForwardPath::Address(_)) if self.sole_recipient => {
                 write!(out, "\r\n\tfor {recipient}; {}\r\n", self.date)
             }
             _ => write!(out, ";\r\n\t{}\r\n", self.date),
         };
+    }
+
+    fn write_client(&self, peer: Option<IpAddr>, out: &mut Vec<u8>) -> io::Result<()> {
+        write!(out, "Received: from {} ", self.client())?;
+        match peer.map(|peer| peer.to_canonical()) {
+            None => write!(out, "(local)"),
+            Some(IpAddr::V4(address)) => write!(out, "([{address}])"),
+            Some(IpAddr::V6(address)) => write!(out, "([IPv6:{address}])"),
+        }?;
+        write!(out, "\r\n\tby {} with LMTP id {}", self.hostname, self.id)
     }
 
     /// What the client calls itself, where that can stand in the field; else as
@@ -91,7 +112,7 @@ impl TraceFields<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::TraceFields;
+    use super::{Origin, TraceFields};
     use crate::transaction::{ForwardPath, ReversePath, TransactionId};
 
     fn fields(client_name: &str, peer: Option<&str>, sole_recipient: bool) -> String {
@@ -111,7 +132,7 @@ mod tests {
             recipient,
             sole_recipient,
             client_name,
-            peer: peer.map(|peer| peer.parse().unwrap()),
+            origin: Origin::Client(peer.map(|peer| peer.parse().unwrap())),
             hostname: "mx.example.org",
             id: TransactionId { session: 0x7f3a, transaction: 2 },
             date: "Tue, 24 Nov 2026 08:47:49 +0100",
@@ -153,6 +174,31 @@ mod tests {
     #[test]
     fn a_client_on_this_host_is_local() {
         assert!(fields("c", None, true).contains("from c (local)\r\n"));
+    }
+
+    #[test]
+    fn what_no_client_brought_names_the_command() {
+        let (recipient, _) = ForwardPath::parse(b"<a@b.example>").unwrap();
+        let mut fields = TraceFields {
+            reverse_path: &ReversePath::Null,
+            recipient: Some(&recipient),
+            sole_recipient: true,
+            client_name: "",
+            origin: Origin::Command,
+            hostname: "mx.example.org",
+            id: TransactionId { session: 0x7f3a, transaction: 1 },
+            date: "Tue, 24 Nov 2026 08:47:49 +0100",
+        };
+        assert_eq!(
+            String::from_utf8(fields.to_octets()).unwrap(),
+            "Return-Path: <>\r\n\
+             Delivered-To: a@b.example\r\n\
+             Received: by mx.example.org (postino deliver) id 7f3a-1\r\n\
+             \tfor <a@b.example>; Tue, 24 Nov 2026 08:47:49 +0100\r\n"
+        );
+        fields.sole_recipient = false;
+        let several = String::from_utf8(fields.to_octets()).unwrap();
+        assert!(several.ends_with(" id 7f3a-1;\r\n\tTue, 24 Nov 2026 08:47:49 +0100\r\n"));
     }
 
     #[test]

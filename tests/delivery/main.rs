@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use postino::{
     delivery::{Answer, Budget, InProgress, Limits, Pool, Submission},
     transaction::{
-        Address, BodyType, Envelope, ForwardPath, HeaderFacts, ReceivedBody, Recipient,
+        Address, BodyType, Envelope, ForwardPath, HeaderFacts, Origin, ReceivedBody, Recipient,
         RecipientIndex, ReversePath, Transaction, TransactionId,
     },
     users::{Source, Users},
@@ -225,7 +225,7 @@ fn submission(ticket: u64, recipients: &[&str]) -> Submission {
             .iter()
             .map(|address| Mailbox::new(name(address), IfMissing::Create))
             .collect(),
-        peer: None,
+        origin: Origin::Client(None),
         hostname: "mx.example.org".into(),
         spool: None,
         memory: Budget::new(u64::MAX, || {}).reserve_nothing(),

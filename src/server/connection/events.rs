@@ -12,7 +12,7 @@ use crate::{
     delivery::{Budget, Question, Reservation, Submission},
     protocol::{Event, Phase},
     reply::{self, Reply},
-    transaction::{RecipientIndex, Transaction, TransactionId},
+    transaction::{Origin, RecipientIndex, Transaction, TransactionId},
 };
 use postino_store::Mailbox;
 use std::time::Instant;
@@ -83,14 +83,14 @@ impl Connection {
         let ended = self.work.as_ref().and_then(|work| work.ended).unwrap_or(turn.now);
         let deadline = ended + self.settings.delivery_timeout;
         let hostname = self.settings.session.hostname.as_str().into();
-        let peer = self.peer;
+        let origin = Origin::Client(self.peer);
         let work = self.work(turn);
         let Handed { mailboxes, spool, memory } = work.hand_over(&transaction.body);
         let in_progress = turn.pool.deliver(Submission {
             ticket: turn.ticket,
             transaction,
             mailboxes,
-            peer,
+            origin,
             hostname,
             spool,
             memory,
