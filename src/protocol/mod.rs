@@ -6,13 +6,14 @@
 
 mod command;
 mod extension;
+mod intake;
 mod line;
 mod output;
 mod receiving;
 mod replies;
 mod session;
 
-pub use receiving::PART_OCTETS;
+pub use intake::{Intake, PART_OCTETS, Received};
 pub use session::{Event, Phase, Session, Settings};
 
 /// What becomes of a message with a CR or LF in it that is no part of a CRLF.

@@ -9,6 +9,7 @@ use crate::{
     protocol::{
         command::Command,
         extension::{self, MailParameters, RcptParameters},
+        intake::Intake,
         receiving::Decoder,
         replies::Replies,
     },
@@ -143,7 +144,8 @@ impl Session {
         match mem::replace(&mut self.state, State::Ready) {
             State::Envelope(collecting) => {
                 let settings = &self.settings;
-                let decoder = Decoder::new(settings.bare_newlines, settings.message_size_max);
+                let intake = Intake::new(settings.bare_newlines, settings.message_size_max);
+                let decoder = Decoder::new(intake);
                 self.state = State::Data(Box::new(Data::new(collecting.envelope, decoder)));
                 self.reply_tagged(&reply::START_DATA);
             }

@@ -10,10 +10,7 @@
 
 use super::{Delivering, Event, Session, State};
 use crate::{
-    protocol::{
-        receiving::{Decoder, Received},
-        replies::Replies,
-    },
+    protocol::{intake::Received, receiving::Decoder, replies::Replies},
     reply::Reply,
     transaction::{Envelope, ReceivedBody, Transaction},
 };
@@ -56,16 +53,16 @@ impl Data {
 
     /// Whether nothing more can be taken before the spool has taken a part.
     pub(super) fn has_to_wait(&self) -> bool {
-        self.spool.is_busy && self.decoder.is_full()
+        self.spool.is_busy && self.decoder.intake.is_full()
     }
 }
 
 impl Session {
     pub(super) fn receive_data(&mut self, input: &[u8]) -> usize {
         let State::Data(data) = &mut self.state else { return 0 };
-        let was_refused = data.decoder.is_refused();
+        let was_refused = data.decoder.intake.is_refused();
         let (taken, ended) = data.decoder.decode(input);
-        if data.decoder.is_refused() && !was_refused && data.spool.is_used() {
+        if data.decoder.intake.is_refused() && !was_refused && data.spool.is_used() {
             data.spool = Spool::default();
             self.events.push_back(Event::SpoolDropped);
         }
@@ -73,7 +70,7 @@ impl Session {
             if let State::Data(data) = mem::replace(&mut self.state, State::Ready) {
                 self.data_ended(*data);
             }
-        } else if data.decoder.is_full() {
+        } else if data.decoder.intake.is_full() {
             self.spool_kept();
         }
         taken
@@ -83,10 +80,10 @@ impl Session {
     /// there is something; says whether a part went.
     pub fn spool_kept(&mut self) -> bool {
         let State::Data(data) = &mut self.state else { return false };
-        if data.spool.is_busy || data.decoder.kept() == 0 {
+        if data.spool.is_busy || data.decoder.intake.kept() == 0 {
             return false;
         }
-        let part = data.decoder.take_part();
+        let part = data.decoder.intake.take_part();
         self.events.push_back(data.spool.event(part));
         true
     }
@@ -99,7 +96,7 @@ impl Session {
     /// Octets of a message that are kept here, and the memory that they use.
     pub fn kept(&self) -> (usize, usize) {
         match &self.state {
-            State::Data(data) => (data.decoder.kept(), data.decoder.kept_capacity()),
+            State::Data(data) => (data.decoder.intake.kept(), data.decoder.intake.kept_capacity()),
             State::Spooling(last) => (last.received.body.len(), last.received.body.capacity()),
             _ => (0, 0),
         }
@@ -109,7 +106,7 @@ impl Session {
     /// what is kept; says how much it is now.
     pub fn shrink_kept(&mut self, octets: usize) -> usize {
         match &mut self.state {
-            State::Data(data) => data.decoder.shrink_to(octets),
+            State::Data(data) => data.decoder.intake.shrink_to(octets),
             _ => 0,
         }
     }
@@ -121,14 +118,14 @@ impl Session {
         match (&mut self.state, result) {
             (State::Data(data), Ok(buffer)) => {
                 data.spool.is_busy = false;
-                data.decoder.reuse(buffer);
-                if data.decoder.is_full() {
+                data.decoder.intake.reuse(buffer);
+                if data.decoder.intake.is_full() {
                     self.spool_kept();
                 }
             }
             (State::Data(data), Err(reply)) => {
                 data.spool = Spool::default();
-                data.decoder.refuse(reply);
+                data.decoder.intake.refuse(reply);
                 self.events.push_back(Event::SpoolDropped);
             }
             (State::Spooling(last), Ok(buffer)) => {
@@ -143,7 +140,7 @@ impl Session {
 
     fn data_ended(&mut self, data: Data) {
         let Data { envelope, decoder, spool } = data;
-        match decoder.finish() {
+        match decoder.intake.finish() {
             Err(refusal) => self.refuse_data(&envelope, &refusal),
             Ok(received) if spool.is_used() => {
                 self.state = State::Spooling(Box::new(Last { envelope, received, spool }));
