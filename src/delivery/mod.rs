@@ -59,6 +59,9 @@ pub type Ticket = u64;
 /// How long the spool may take for a part of a message.
 pub const SPOOL_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long a commit that had begun at the deadline is waited for.
+pub const COMMIT_WAIT: Duration = Duration::from_secs(30);
+
 /// What the pool is told once.
 #[derive(Clone)]
 pub struct Limits {

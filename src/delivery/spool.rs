@@ -162,6 +162,16 @@ impl Spool {
     }
 }
 
+impl SpoolFile {
+    /// Reads what was spooled, from this place on; says how many octets. May block.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self.file.get() {
+            Some(file) => self.spool.files.read_at(file, buffer, offset),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
 impl Drop for SpoolFile {
     fn drop(&mut self) {
         if let Some(file) = self.file.take() {
@@ -179,9 +189,8 @@ pub(super) struct Spooled(pub(super) Option<Arc<SpoolFile>>);
 
 impl Octets for Spooled {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let place = self.0.as_ref().and_then(|place| place.file.get().map(|file| (place, file)));
-        match place {
-            Some((place, file)) => place.spool.files.read_at(file, buffer, offset),
+        match &self.0 {
+            Some(place) => place.read_at(buffer, offset),
             None => Err(io::ErrorKind::NotFound.into()),
         }
     }

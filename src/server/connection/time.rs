@@ -5,7 +5,7 @@
 //! May not: wait; it says when it is to be asked.
 
 use super::{Connection, Next};
-use crate::{protocol::Phase, reply};
+use crate::{delivery::COMMIT_WAIT, protocol::Phase, reply};
 use std::{
     fmt,
     net::IpAddr,
@@ -15,8 +15,6 @@ use std::{
 /// At a shutdown: how long a client that was told of a delivery may take to say
 /// QUIT.
 const LAST_COMMAND_WAIT: Duration = Duration::from_secs(1);
-/// How long a commit that had begun at the deadline is waited for.
-const COMMIT_WAIT: Duration = Duration::from_secs(30);
 
 /// Since when which part of a client's duty takes.
 pub(super) struct Clocks {
