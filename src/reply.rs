@@ -69,6 +69,20 @@ impl Reply {
         self.code >= 400
     }
 
+    /// The enhanced code, whose class is the reply's; the class alone and zeros where
+    /// the reply has none.
+    #[cfg(feature = "tools")]
+    pub fn enhanced(&self) -> (u16, u16, u16) {
+        let (subject, detail) = self.detail.unwrap_or_default();
+        (self.code / 100, subject, detail)
+    }
+
+    /// The text behind the codes.
+    #[cfg(feature = "tools")]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Writes the line, with `id` in square brackets behind the text where
     /// there is one, and CRLF.
     pub fn write_to(&self, out: &mut Vec<u8>, id: Option<&dyn fmt::Display>) {

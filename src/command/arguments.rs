@@ -6,7 +6,10 @@
 //! May not: judge a setting's value.
 
 #[cfg(feature = "tools")]
-use super::tools::{TOOLS, Tool};
+use super::{
+    names::{self, Names},
+    tools::{TOOLS, Tool},
+};
 use crate::config::{Kind, SETTINGS, flags::Flags, nearest};
 use argh::FromArgs;
 use std::ffi::OsString;
@@ -18,9 +21,23 @@ const PROGRAM: &str = "postino";
 const COMMANDS: &[(&str, &str)] = &[
     ("serve", "receive mail by LMTP and store it, until told to stop"),
     ("inetd", "serve one session on descriptors 0 and 1, then exit"),
+    #[cfg(feature = "tools")]
+    ("deliver", "put the message on standard input into its recipients' mailboxes"),
     ("init", "make a store and mailboxes in it"),
     ("check-config", "check the settings that serve would have, and print them"),
 ];
+
+/// What deliver has beside the settings.
+#[cfg(feature = "tools")]
+const DELIVER_HELP: &str = "\
+Usage: postino deliver [-f SENDER] [-d RECIPIENT] [FLAGS] [--] [RECIPIENT...] < MESSAGE
+
+Put the message on standard input into its recipients' mailboxes. Exits with 0 if
+all have it, 67 if none has a mailbox, else 75. postino(8) has the settings at length.
+
+Options:
+  -f                the sender's address; <> without it
+  -d                a recipient's address";
 
 /// A command with its arguments.
 #[derive(Debug)]
@@ -31,6 +48,8 @@ pub(super) enum Command {
     Init(Init),
     #[cfg(feature = "tools")]
     Tool(Tool),
+    #[cfg(feature = "tools")]
+    Deliver(Names, Flags),
 }
 
 /// Make a store and mailboxes in it; what is there is left alone.
@@ -63,6 +82,12 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed,
     }
     if words.iter().take(2).any(|word| matches!(&word[..], "--version" | "-v" | "-V")) {
         return Ok(Parsed::Print(format!("postino {}\n", env!("CARGO_PKG_VERSION"))));
+    }
+    #[cfg(feature = "tools")]
+    if let Some((command, rest)) = words.split_first()
+        && command == "deliver"
+    {
+        return deliver(rest);
     }
     let words = split(&words);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -99,6 +124,25 @@ fn commands() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
     return COMMANDS.iter().chain(TOOLS);
     #[cfg(not(feature = "tools"))]
     COMMANDS.iter()
+}
+
+/// deliver's words: names first, since of these none is argh's.
+#[cfg(feature = "tools")]
+fn deliver(words: &[String]) -> Result<Parsed, String> {
+    let command = "deliver";
+    let help = format!("see {PROGRAM} {command} --help");
+    let (names, flags) = names::split(words).map_err(|complaint| format!("{complaint}\n{help}"))?;
+    let flags = split(&flags);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    match Flags::from_args(&[PROGRAM, command], &flags) {
+        Ok(_) if names.recipients.is_empty() => Err(format!("no recipient given\n{help}")),
+        Ok(flags) => Ok(Parsed::Run(Box::new(Command::Deliver(names, flags)))),
+        Err(early) if early.status.is_ok() => {
+            let (_, options) = early.output.split_once("Options:").unwrap_or_default();
+            Ok(Parsed::Print(format!("{DELIVER_HELP}{options}")))
+        }
+        Err(early) => Err(complaint(command, &early.output)),
+    }
 }
 
 fn usage() -> String {

@@ -17,13 +17,16 @@ pub enum Exit {
     NoAnswer = 2,
     /// The command line is wrong (`EX_USAGE`).
     Usage = 64,
+    /// No recipient of `deliver` has a mailbox (`EX_NOUSER`).
+    #[cfg(feature = "tools")]
+    NoUser = 67,
     /// A fault of the program's own (`EX_SOFTWARE`).
     Internal = 70,
     /// A socket cannot be bound, or a store not created (`EX_CANTCREAT`).
     CannotCreate = 73,
     /// A read or write failed, or the disk is full (`EX_IOERR`).
     InputOutput = 74,
-    /// Somebody else holds a lock (`EX_TEMPFAIL`).
+    /// Somebody else holds a lock; or `deliver` is to be run again (`EX_TEMPFAIL`).
     Locked = 75,
     /// Permission is denied (`EX_NOPERM`).
     Permission = 77,

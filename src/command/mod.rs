@@ -5,10 +5,14 @@
 
 mod arguments;
 mod check_config;
+#[cfg(feature = "tools")]
+mod deliver;
 mod descriptors;
 mod exit;
 mod inetd;
 mod init;
+#[cfg(feature = "tools")]
+mod names;
 mod serve;
 #[cfg(feature = "tools")]
 mod tools;
@@ -56,6 +60,11 @@ pub fn main_with(stores: Stores) -> ExitCode {
     let exit = match arguments::parse(env::args_os()) {
         Ok(Parsed::Run(command)) => run(*command, stores),
         Ok(Parsed::Print(text)) => ended(io::stdout().lock().write_all(text.as_bytes())),
+        // An MTA has run this one; it is to try again.
+        #[cfg(feature = "tools")]
+        Err(complaint) if env::args_os().nth(1).is_some_and(|word| word == "deliver") => {
+            deliver::refuse(&complaint)
+        }
         Err(complaint) => {
             eprintln!("{complaint}");
             Exit::Usage
@@ -71,6 +80,10 @@ fn run(command: Command, stores: Stores) -> Exit {
         Command::Inetd(flags) => inetd::run(&sources(Role::Inetd, flags, stores)),
         #[cfg(feature = "tools")]
         Command::Tool(tool) => tool.run(&stores),
+        #[cfg(feature = "tools")]
+        Command::Deliver(names, flags) => {
+            deliver::run(&names, &sources(Role::Deliver, flags, stores))
+        }
         Command::CheckConfig(flags) => check_config::run(&sources(Role::Serve, flags, stores)),
     }
 }

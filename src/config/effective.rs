@@ -65,6 +65,9 @@ pub enum Role {
     Serve,
     /// One session on descriptor 0.
     Inetd,
+    /// One message on descriptor 0.
+    #[cfg(feature = "tools")]
+    Deliver,
 }
 
 /// Where settings come from, to be read again at a reload.
@@ -118,7 +121,7 @@ impl Sources {
             found.file = Some(DEFAULT_FILE.to_owned());
         }
         let given = match &found.file {
-            Some(path) => self.flags.clone().or(file::read(path)?),
+            Some(path) => self.flags.clone().or(self.role.settings_of(file::read(path)?)),
             None => self.flags.clone(),
         };
         let reader = Reader {
@@ -129,6 +132,30 @@ impl Sources {
             shown: Vec::new(),
         };
         reader.read(found)
+    }
+}
+
+impl Role {
+    /// Whether it serves clients that come by themselves.
+    fn listens(self) -> bool {
+        self == Self::Serve
+    }
+
+    /// Whether it hands one message in, whose MTA has accepted it already.
+    fn delivers(self) -> bool {
+        #[cfg(feature = "tools")]
+        return self == Self::Deliver;
+        #[cfg(not(feature = "tools"))]
+        false
+    }
+
+    /// What counts for it of a file that it shares with the daemon.
+    fn settings_of(self, mut file: Given) -> Given {
+        if self.delivers() {
+            // Its standard error is what the MTA reads.
+            file.remove("log");
+        }
+        file
     }
 }
 
@@ -162,8 +189,8 @@ impl Reader<'_> {
         let domains = self.list("domains", Vec::new(), domain_lower);
         let several_domains = domains.len() > 1;
         let serves_all_domains = domains.is_empty();
-        let users = self.users(&hostname, domains);
-        let session = self.session(&hostname);
+        let users = self.users(sources.role, &hostname, domains);
+        let session = self.session(sources.role, &hostname);
         let server = users.map(|users| self.server(session, users));
         let (listen, socket) = (self.listen(sources.role), self.socket_rights());
         self.check_exposure(&listen);
@@ -221,12 +248,17 @@ impl Reader<'_> {
         }))
     }
 
-    fn session(&mut self, hostname: &str) -> protocol::Settings {
+    fn session(&mut self, role: Role, hostname: &str) -> protocol::Settings {
+        let default = if role.delivers() { BareNewlines::Keep } else { BareNewlines::Reject };
+        let policy = self.one("bare-newlines", default, bare_newlines);
+        if role.delivers() {
+            self.default_is("keep");
+        }
         protocol::Settings {
             hostname: hostname.to_owned(),
             message_size_max: self.one("max-message-size", 128 << 20, size),
             recipients_max: self.number("max-recipients", 1_000, 1, 1_000_000),
-            bare_newlines: self.one("bare-newlines", BareNewlines::Reject, bare_newlines),
+            bare_newlines: policy,
         }
     }
 
@@ -286,9 +318,9 @@ impl Reader<'_> {
     }
 
     /// None only where there are complaints.
-    fn users(&mut self, hostname: &str, domains: Vec<String>) -> Option<Users> {
-        let is_default_store = !self.has_file && self.given.get("store").is_empty();
-        if self.given.get("users").is_empty() && !is_default_store {
+    fn users(&mut self, role: Role, hostname: &str, domains: Vec<String>) -> Option<Users> {
+        let is_any = !self.has_file && (role.delivers() || self.given.get("store").is_empty());
+        if self.given.get("users").is_empty() && !is_any {
             self.errors.add(format!(
                 "users is not set{}; say any (mailboxes are made at the first delivery) or store \
                  (they must be there)",
@@ -312,7 +344,7 @@ impl Reader<'_> {
     }
 
     fn listen(&mut self, role: Role) -> Vec<ListenAddress> {
-        if role == Role::Inetd {
+        if !role.listens() {
             return Vec::new();
         }
         let default = vec![ListenAddress::Tcp(([127, 0, 0, 1], 2424).into())];
@@ -394,12 +426,10 @@ impl Reader<'_> {
     }
 
     fn log_target(&mut self, role: Role) -> Target {
-        let default = match role {
-            Role::Serve => Target::Stderr,
-            Role::Inetd => Target::Syslog,
-        };
+        let (default, shown) =
+            if role.listens() { (Target::Stderr, "stderr") } else { (Target::Syslog, "syslog") };
         let target = self.one("log", default, parsed::<Target>);
-        self.default_is(if role == Role::Inetd { "syslog" } else { "stderr" });
+        self.default_is(shown);
         target
     }
 }

@@ -63,6 +63,11 @@ impl Given {
         self.0.iter().find(|(given, _)| *given == name).map_or(&[], |(_, values)| values)
     }
 
+    /// Leaves a setting out.
+    pub fn remove(&mut self, name: &str) {
+        self.0.retain(|(given, _)| *given != name);
+    }
+
     /// These settings, and those of `others` that are not among them.
     #[must_use]
     pub fn or(mut self, others: Self) -> Self {

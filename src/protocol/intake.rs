@@ -116,6 +116,18 @@ impl Intake {
         }
     }
 
+    /// Takes what is kept back in after it was rewritten, since the message turned out
+    /// to be mixed: `fewer` of the octets that came were none of its own, and it has
+    /// bare newlines.
+    #[cfg(feature = "tools")]
+    pub fn put_back(&mut self, body: Vec<u8>, fewer: u64) {
+        self.octets = self.octets.saturating_sub(fewer);
+        self.bare_newlines = true;
+        if !self.is_refused() {
+            self.body = body;
+        }
+    }
+
     /// Ends the message; `Err` is what each recipient is to be told.
     pub fn finish(mut self) -> Result<Received, Reply> {
         if let Some(refusal) = self.refusal {

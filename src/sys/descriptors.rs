@@ -33,6 +33,20 @@ pub enum Kind {
     Streams,
 }
 
+/// Whether somebody has opened descriptor 0. Where nobody has, Rust's start-up code
+/// puts `/dev/null` there for reading and writing; who means an empty input opens
+/// that for reading alone.
+#[cfg(feature = "tools")]
+pub fn is_stdin_open() -> bool {
+    let Ok(found) = rustix::fs::fstat(stdin()) else { return false };
+    let is_device = FileType::from_raw_mode(found.st_mode).is_char_device();
+    let is_null =
+        is_device && rustix::fs::stat("/dev/null").is_ok_and(|null| null.st_rdev == found.st_rdev);
+    let is_read_alone = rustix::fs::fcntl_getfl(stdin())
+        .is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDONLY);
+    !is_null || is_read_alone
+}
+
 impl Inherited {
     /// Moves 0 and 1 to descriptors above 2 and puts `/dev/null` on 0 to 2, so
     /// that nothing that is printed by mistake reaches the client.
