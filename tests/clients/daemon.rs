@@ -51,23 +51,29 @@ pub(crate) fn init(store: &Store, mailboxes: &[&str]) {
     assert!(output.status.success(), "postino init: {output:?}");
 }
 
-/// A Maildir store below a test's directory.
-pub(crate) struct Store(PathBuf);
+/// A store below a test's directory.
+pub(crate) struct Store(PathBuf, &'static str);
 
 impl Store {
+    /// Of Maildirs.
     pub(crate) fn below(folder: &Path) -> Self {
-        Self(folder.join("mail"))
+        Self(folder.join("mail"), "maildir")
+    }
+
+    /// The same of mboxes, in files where Maildirs would be.
+    pub(crate) fn mbox_below(folder: &Path) -> Self {
+        Self(folder.join("mail"), "mbox")
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("maildir:{}", self.0.display())
+        format!("{}:{}", self.1, self.0.display())
     }
 
     pub(crate) fn root(&self) -> &Path {
         &self.0
     }
 
-    /// The directory of a mailbox: a Maildir.
+    /// Where a mailbox is: a Maildir.
     pub(crate) fn mailbox(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }

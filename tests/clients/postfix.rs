@@ -7,9 +7,10 @@ use crate::{
 };
 use std::{
     fs,
+    io::{BufRead, BufReader},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 const SENDER: &str = "sender@example.org";
@@ -121,6 +122,71 @@ fn mail_waits_in_the_queue_while_postino_is_down_and_is_stored_once() {
     daemon.stop();
 }
 
+/// As the command of a pipe: one is stored, one bounces with 5.1.1, and one waits while
+/// another program holds his mailbox.
+#[test]
+fn by_a_pipe_each_recipient_has_his_own_outcome() {
+    if !cfg!(feature = "tools") || !can_run() || !all_here(&["python3"]) {
+        return;
+    }
+    let folder = folder();
+    let store = Store::mbox_below(folder.path());
+    daemon::init(&store, &[STORED[0], STORED[1], SENDER]);
+    succeed(bounded("chown").args(["-R", UNPRIVILEGED]).arg(store.root()));
+    let program = folder.path().join("postino");
+    fs::copy(daemon::postino(), &program).unwrap();
+    let mut holder = Command::new("python3")
+        .args(["-c", HOLD])
+        .arg(store.mailbox(STORED[1]))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let master_cf = master_cf(Chroot::No) + &pipe(&program, &store);
+    let postfix = Postfix::start_with(folder.path(), "postino:", &master_cf);
+    postfix.one_recipient_a_call();
+    let message = "Subject: by a pipe\n\n.\nFrom the test\n";
+    postfix.send(message, &[STORED[0], REFUSED, STORED[1]]);
+    let mailbox = |name: &str| fs::read_to_string(store.mailbox(name)).unwrap();
+    until(
+        || format!("for one deferred and a bounce\n{}", postfix.state()),
+        || postfix.log().contains("status=deferred") && !mailbox(SENDER).is_empty(),
+    );
+    let log = postfix.log();
+    let line = |to: &str| log.lines().find(|line| line.contains(&format!("to=<{to}>"))).unwrap();
+    assert!(line(STORED[0]).contains("dsn=2.0.0, status=sent"), "{log}");
+    assert!(line(REFUSED).contains("dsn=5.1.1, status=bounced"), "{log}");
+    assert!(line(STORED[1]).contains("dsn=4.2.0, status=deferred"), "{log}");
+    let stored = mailbox(STORED[0]);
+    assert!(stored.contains("\nReturn-Path: <sender@example.org>\n"), "{stored}");
+    assert!(stored.contains("\nReceived: by mx.example.org (postino deliver) id "), "{stored}");
+    assert!(stored.ends_with("\n\n.\n>From the test\n\n"), "{stored}");
+    let bounce = mailbox(SENDER);
+    assert!(bounce.contains("\nReturn-Path: <>\n"), "{bounce}");
+    assert!(bounce.contains("\nStatus: 5.1.1\n"), "{bounce}");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    until(
+        || format!("for an empty queue\n{}", postfix.state()),
+        || {
+            postfix.flush();
+            postfix.queue_is_empty()
+        },
+    );
+    for name in STORED {
+        assert_eq!(mailbox(name).matches("\nSubject: by a pipe\n").count(), 1, "{name}");
+    }
+}
+
+/// Holds the lock of fcntl(2) on a file.
+const HOLD: &str = "
+import fcntl, sys
+file = open(sys.argv[1], 'r+b')
+fcntl.lockf(file, fcntl.LOCK_EX)
+print(flush=True)
+input()";
+
 /// A user and a group that every system has, and that own nothing.
 const UNPRIVILEGED: &str = "nobody";
 const UNPRIVILEGED_GROUP: &str = "nogroup";
@@ -195,13 +261,17 @@ struct Postfix(PathBuf);
 
 impl Postfix {
     fn start(folder: &Path, transport: &str, chroot: Chroot) -> Self {
+        Self::start_with(folder, transport, &master_cf(chroot))
+    }
+
+    fn start_with(folder: &Path, transport: &str, master_cf: &str) -> Self {
         let postfix = Self(folder.join("postfix"));
         for part in ["", "configuration", "queue", "data"] {
             fs::create_dir(postfix.0.join(part)).unwrap();
         }
         succeed(bounded("chown").arg("postfix").arg(postfix.0.join("data")));
         fs::write(postfix.configuration().join("main.cf"), postfix.main_cf(transport)).unwrap();
-        fs::write(postfix.configuration().join("master.cf"), master_cf(chroot)).unwrap();
+        fs::write(postfix.configuration().join("master.cf"), master_cf).unwrap();
         let (output, shown) =
             run(bounded("postfix").arg("-c").arg(postfix.configuration()).arg("start"));
         assert!(output.status.success(), "{shown}\n{}", postfix.log());
@@ -241,6 +311,13 @@ impl Postfix {
         sendmail.arg("-i").arg("-C").arg(self.configuration()).args(["-f", SENDER]);
         let (output, shown) = run_with_input(sendmail.args(recipients), message.as_bytes());
         assert!(output.status.success(), "{shown}\n{}", self.log());
+    }
+
+    /// What the manual says of a pipe: a result of a command is each recipient's.
+    fn one_recipient_a_call(&self) {
+        let limit = "postino_destination_recipient_limit=1";
+        succeed(bounded("postconf").arg("-c").arg(self.configuration()).arg("-e").arg(limit));
+        succeed(bounded("postfix").arg("-c").arg(self.configuration()).arg("reload"));
     }
 
     /// Has it try again what waits.
@@ -292,5 +369,17 @@ fn master_cf(chroot: Chroot) -> String {
          lmtp      unix - - {lmtp} - - lmtp\n\
          anvil     unix - - n -     1 anvil\n\
          scache    unix - - n -     1 scache\n"
+    )
+}
+
+/// The manual's lines of master.cf: postino as the command of a pipe.
+fn pipe(program: &Path, store: &Store) -> String {
+    format!(
+        "postino   unix - n n -     - pipe\n  \
+         flags= user={UNPRIVILEGED} null_sender=\n  \
+         argv={} deliver --store {} --users store --lock-wait 1s\n  \
+         --hostname mx.example.org -f ${{sender}} -- ${{recipient}}\n",
+        program.display(),
+        store.url()
     )
 }
