@@ -51,6 +51,7 @@ fn every_command_and_exit_code_is_documented() {
     let commands = [
         "serve",
         "inetd",
+        "deliver",
         "init",
         "check-config",
         "mailboxes",
@@ -66,7 +67,7 @@ fn every_command_and_exit_code_is_documented() {
         let is_named = manual.lines().any(|line| line.starts_with(&format!(".It Cm {command}")));
         assert!(is_named, "{command} is not documented");
     }
-    for code in ["0", "1", "2", "64", "70", "73", "74", "75", "77", "78"] {
+    for code in ["0", "1", "2", "64", "67", "70", "73", "74", "75", "77", "78"] {
         let is_named = manual.lines().any(|line| line == format!(".It {code}"));
         assert!(is_named, "exit code {code} is not documented");
     }
