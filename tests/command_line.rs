@@ -170,7 +170,16 @@ fn init_says_where_permission_is_denied() {
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     // Where the program was built may be out of nobody's reach.
     let program = directory.path().join("postino");
-    fs::copy(env!("CARGO_BIN_EXE_postino"), &program).unwrap();
+    // Not by this process: a child that another test starts just then would hold the
+    // copy open for writing, and it could not be run.
+    assert!(
+        Command::new("cp")
+            .arg(env!("CARGO_BIN_EXE_postino"))
+            .arg(&program)
+            .status()
+            .unwrap()
+            .success()
+    );
     let output = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
         .arg(&program)

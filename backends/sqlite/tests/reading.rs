@@ -247,7 +247,16 @@ fn who_lacks_the_rights_is_told_so() {
     let place = Place::new();
     place.open();
     let program = place.directory().join("program");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // Not by this process: a child that another test starts just then would hold the
+    // copy open for writing, and it could not be run.
+    assert!(
+        Command::new("cp")
+            .arg(std::env::current_exe().unwrap())
+            .arg(&program)
+            .status()
+            .unwrap()
+            .success()
+    );
     fs::set_permissions(place.directory(), fs::Permissions::from_mode(0o755)).unwrap();
     for mode in [0o600, 0o644] {
         fs::set_permissions(place.path(), fs::Permissions::from_mode(mode)).unwrap();
