@@ -12,7 +12,7 @@ pub(super) fn run(sources: &Sources) -> Exit {
     match sources.load() {
         Ok(effective) => super::ended(list(&effective, &mut io::stdout().lock())),
         Err(errors) => {
-            eprintln!("{errors}");
+            complain!("{errors}");
             Exit::Config
         }
     }

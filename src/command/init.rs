@@ -18,7 +18,7 @@ pub(super) fn run(arguments: &Init, stores: &Stores) -> Exit {
         match MailboxName::new(text.to_lowercase()) {
             Ok(name) => mailboxes.push(name),
             Err(error) => {
-                eprintln!("mailbox {text:?}: {error}; nothing was made");
+                complain!("mailbox {text:?}: {error}; nothing was made");
                 return Exit::Usage;
             }
         }
@@ -31,12 +31,12 @@ pub(super) fn run(arguments: &Init, stores: &Stores) -> Exit {
     let store = match stores.open(&arguments.store, &options) {
         Ok(store) => store,
         Err(error) => {
-            eprintln!("{error}; nothing was made");
+            complain!("{error}; nothing was made");
             return Exit::Config;
         }
     };
     if let Err(error) = store.store.init(&mailboxes) {
-        eprintln!("{}: {error}", arguments.store);
+        complain!("{}: {error}", arguments.store);
         return exit_for(&error);
     }
     let listing = || -> io::Result<()> {

@@ -3,6 +3,14 @@
 //! Lives here: from the command line to the command, and to the exit code.
 //! May not: do a command's work.
 
+/// Prints a line on standard error; nobody may be there to read it.
+macro_rules! complain {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 mod arguments;
 mod check_config;
 #[cfg(feature = "tools")]
@@ -66,7 +74,7 @@ pub fn main_with(stores: Stores) -> ExitCode {
             deliver::refuse(&complaint)
         }
         Err(complaint) => {
-            eprintln!("{complaint}");
+            complain!("{complaint}");
             Exit::Usage
         }
     };
@@ -101,7 +109,7 @@ fn ended(result: io::Result<()>) -> Exit {
 fn printed(result: io::Result<()>) -> Result<(), Exit> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("cannot write to standard output: {error}");
+            complain!("cannot write to standard output: {error}");
             Err(Exit::InputOutput)
         }
         _ => Ok(()),

@@ -23,7 +23,7 @@ pub(super) fn run(sources: &Sources) -> Exit {
     let mut config = match sources.load() {
         Ok(config) => config,
         Err(errors) => {
-            eprintln!("{errors}");
+            complain!("{errors}");
             return Exit::Config;
         }
     };

@@ -197,7 +197,7 @@ impl Drop for Daemon {
             let log = self.log();
             let lines: Vec<&str> = log.lines().collect();
             let left_out = lines.len().saturating_sub(LINES_SHOWN_MAX);
-            eprintln!("postino's log, but for {left_out} lines:\n{}", lines[left_out..].join("\n"));
+            println!("postino's log, but for {left_out} lines:\n{}", lines[left_out..].join("\n"));
         }
     }
 }

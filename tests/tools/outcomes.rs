@@ -154,6 +154,21 @@ fn a_full_output_is_an_error_and_nothing_else() {
     }
 }
 
+/// Whoever runs a command may have closed standard error, or sent it to a full disk.
+#[test]
+fn complaints_that_nobody_can_read_do_no_harm() {
+    for arguments in [&["mailboxes", "--store=maildir:/no/such"][..], &["serv"], &["cat", "x"]] {
+        let code = run(arguments).code;
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = program().args(arguments).stderr(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?} with a full standard error");
+        let (reading, writing) = std::io::pipe().unwrap();
+        drop(reading);
+        let output = program().args(arguments).stderr(writing).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?} with nobody behind the pipe");
+    }
+}
+
 #[test]
 fn what_others_have_locked_is_waited_for_and_then_said() {
     let store = Filled::of("mbox:mail");

@@ -202,7 +202,7 @@ impl Mounted {
         match mounted {
             Ok(output) if output.status.success() => Some(Self(directory.to_owned())),
             other => {
-                eprintln!("SKIPPED full disk: cannot mount a tmpfs: {other:?}");
+                println!("SKIPPED full disk: cannot mount a tmpfs: {other:?}");
                 None
             }
         }

@@ -22,7 +22,7 @@ pub(super) fn run(arguments: &Backup, stores: &Stores) -> Result<Exit, Exit> {
     let target = Path::new(&arguments.file);
     let shown = escape::visible(arguments.file.as_bytes());
     if target.symlink_metadata().is_ok() {
-        eprintln!("{shown} is there already; nothing was changed");
+        complain!("{shown} is there already; nothing was changed");
         return Err(Exit::CannotCreate);
     }
     let is_watched = io::stderr().is_terminal();
@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Backup, stores: &Stores) -> Result<Exit, Exit> {
         let percent = (done * 100).checked_div(all);
         if is_watched && percent.is_some() && percent != told {
             told = percent;
-            eprint!("\r{:3} %", percent.unwrap_or(0));
+            let _ = write!(io::stderr(), "\r{:3} %", percent.unwrap_or(0));
         }
     };
     let mut cannot_create = false;
@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &Backup, stores: &Stores) -> Result<Exit, Exit> {
         made
     });
     if is_watched && told.is_some() {
-        eprintln!();
+        complain!("");
     }
     match made {
         Ok(()) => printed(writeln!(io::stdout().lock(), "{shown}: a copy of {}", opened.shown()))

@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Cat, stores: &Stores) -> Result<Exit, Exit> {
             Err(Stopped::Written(error)) => return printed(Err(error)).map(|()| Exit::Ok),
             Err(Stopped::Read(error)) => {
                 let about = escape::visible(about.as_bytes());
-                eprintln!("{about}: {error}; what was printed is not the whole message");
+                complain!("{about}: {error}; what was printed is not the whole message");
                 return Err(Exit::InputOutput);
             }
         }

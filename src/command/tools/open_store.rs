@@ -61,7 +61,7 @@ impl Place<'_> {
         match sources.load() {
             Ok(effective) => Ok((effective.store_url, effective.store)),
             Err(error) => {
-                eprintln!("{error}");
+                complain!("{error}");
                 Err(Exit::Config)
             }
         }
@@ -76,7 +76,7 @@ pub(super) fn open(url: &str, stores: &Stores) -> Result<Arc<dyn MailStore>, Exi
         several_domains: false,
     };
     stores.open(url, &options).map(|built| built.store).map_err(|error| {
-        eprintln!("{error}; nothing was changed");
+        complain!("{error}; nothing was changed");
         Exit::Config
     })
 }
@@ -85,7 +85,7 @@ impl Opened {
     /// The store's reading side.
     pub(super) fn reader(&self) -> Result<&dyn MailReader, Exit> {
         self.store.reader().ok_or_else(|| {
-            eprintln!("{}: a store of this kind cannot be read back", self.shown());
+            complain!("{}: a store of this kind cannot be read back", self.shown());
             Exit::Config
         })
     }
@@ -103,7 +103,7 @@ impl Opened {
     /// Says why something about the store failed, and how the command ends then.
     pub(super) fn failed(&self, about: &str, error: &ReadError) -> Exit {
         let about = if about.is_empty() { String::new() } else { format!("{about}: ") };
-        eprintln!("{}: {}", self.shown(), escape::visible(format!("{about}{error}").as_bytes()));
+        complain!("{}: {}", self.shown(), escape::visible(format!("{about}{error}").as_bytes()));
         exit_for(error)
     }
 
@@ -115,13 +115,13 @@ impl Opened {
 
 /// Says what was not read.
 pub(super) fn report(stray: &Stray) {
-    eprintln!("not read: {}", escape::visible(stray.to_string().as_bytes()));
+    complain!("not read: {}", escape::visible(stray.to_string().as_bytes()));
 }
 
 /// A mailbox's name as a listing shows it; the complaint is printed.
 pub(super) fn mailbox(text: &str) -> Result<MailboxName, Exit> {
     MailboxName::new(text).map_err(|error| {
-        eprintln!("mailbox {text:?}: {error}; nothing was changed");
+        complain!("mailbox {text:?}: {error}; nothing was changed");
         Exit::Usage
     })
 }
@@ -129,7 +129,7 @@ pub(super) fn mailbox(text: &str) -> Result<MailboxName, Exit> {
 /// A flag's duration; the complaint is printed.
 pub(super) fn duration(flag: &str, text: &str) -> Result<Duration, Exit> {
     values::duration(text).ok_or_else(|| {
-        eprintln!("--{flag}: {text:?} is not {DURATION_FORM}");
+        complain!("--{flag}: {text:?} is not {DURATION_FORM}");
         Exit::Usage
     })
 }

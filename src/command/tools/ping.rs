@@ -29,7 +29,7 @@ const LINES_MAX: usize = 100;
 /// Asks; prints one line.
 pub(super) fn run(arguments: &Ping) -> Result<Exit, Exit> {
     let address: ListenAddress = arguments.address.parse().map_err(|error| {
-        eprintln!("{:?}: {error}", arguments.address);
+        complain!("{:?}: {error}", arguments.address);
         Exit::Usage
     })?;
     let timeout = duration("timeout", &arguments.timeout)?;
@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &Ping) -> Result<Exit, Exit> {
     if rcpt.is_some_and(|text| {
         text.is_empty() || text.contains(['<', '>']) || text.chars().any(char::is_control)
     }) {
-        eprintln!("--rcpt: {:?} is no address", arguments.rcpt.as_deref().unwrap_or_default());
+        complain!("--rcpt: {:?} is no address", arguments.rcpt.as_deref().unwrap_or_default());
         return Err(Exit::Usage);
     }
     let began = Instant::now();

@@ -21,7 +21,7 @@ struct Count {
 /// Prints a line for each finding, and a summary.
 pub(super) fn run(arguments: &Verify, stores: &Stores) -> Result<Exit, Exit> {
     if arguments.yes && !arguments.repair {
-        eprintln!("--yes has no meaning without --repair; nothing was changed");
+        complain!("--yes has no meaning without --repair; nothing was changed");
         return Err(Exit::Usage);
     }
     let opened = arguments.place().open(stores)?;

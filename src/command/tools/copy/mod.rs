@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Copy, stores: &Stores) -> Result<Exit, Exit> {
     let (source, held) = (from.reader()?, to.reader()?);
     // A file that may not grow is an error, and no end.
     limits::ignore_write_signals().map_err(|error| {
-        eprintln!("cannot ignore SIGXFSZ: {error}; nothing was changed");
+        complain!("cannot ignore SIGXFSZ: {error}; nothing was changed");
         Exit::Internal
     })?;
     limits::raise_descriptors();
@@ -83,7 +83,7 @@ pub(super) fn run(arguments: &Copy, stores: &Stores) -> Result<Exit, Exit> {
     let stop = tally.take_stop();
     if let Some(error) = &stop {
         let why = escape::visible(error.to_string().as_bytes());
-        eprintln!("{}: {why}; stopped: make room, and run it again", to.shown());
+        complain!("{}: {why}; stopped: make room, and run it again", to.shown());
     }
     let mut out = io::stdout().lock();
     let summary = tally.summary(dry_run, began.elapsed());
@@ -101,7 +101,7 @@ fn tell_apart(from: &Opened, to: &Opened) -> Result<bool, Exit> {
     let source = from.patiently("", || source.identity())?;
     match unlocked(to.lock_wait, || target.identity()) {
         Ok(target) if target == source => {
-            eprintln!(
+            complain!(
                 "{} and {} are the same store; nothing was changed",
                 from.shown(),
                 to.shown()
