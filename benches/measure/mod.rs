@@ -26,7 +26,7 @@ impl Arguments {
                 "--bench" => {}
                 "--quick" => arguments.is_quick = true,
                 flag if flag.starts_with('-') => {
-                    eprintln!("unknown argument {flag}; there is --quick");
+                    println!("unknown argument {flag}; there is --quick");
                     process::exit(64);
                 }
                 _ => arguments.rest.push(argument),

@@ -3,7 +3,8 @@
 //! Lives here: the exit codes, those of sysexits(3) where it has one.
 //! May not: be extended without a line in postino(8).
 
-use std::process::ExitCode;
+use postino_store::{DeliveryError, Failure};
+use std::{io, process::ExitCode};
 
 /// An exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,24 @@ pub enum Exit {
     Permission = 77,
     /// The configuration or a store's URL is wrong (`EX_CONFIG`).
     Config = 78,
+}
+
+impl Exit {
+    /// How a command ends that the store refused.
+    pub fn of(error: &DeliveryError) -> Self {
+        match error {
+            DeliveryError::Misconfigured(Failure { cause, .. })
+                if cause.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Self::Permission
+            }
+            DeliveryError::UnusableName(_) => Self::Usage,
+            DeliveryError::NoSuchMailbox => Self::Failure,
+            DeliveryError::Locked { .. } => Self::Locked,
+            DeliveryError::Misconfigured(_) => Self::CannotCreate,
+            _ => Self::InputOutput,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

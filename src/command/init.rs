@@ -8,8 +8,8 @@ use crate::{
     stores::{self, Stores},
     sys::names,
 };
-use postino_store::{DeliveryError, Failure, MailboxName};
-use std::{io, io::Write};
+use postino_store::MailboxName;
+use std::io::{self, Write};
 
 /// Makes what is missing; says what is there now, a line each.
 pub(super) fn run(arguments: &Init, stores: &Stores) -> Exit {
@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &Init, stores: &Stores) -> Exit {
     };
     if let Err(error) = store.store.init(&mailboxes) {
         complain!("{}: {error}", arguments.store);
-        return exit_for(&error);
+        return Exit::of(&error);
     }
     let listing = || -> io::Result<()> {
         let mut out = io::stdout().lock();
@@ -48,20 +48,4 @@ pub(super) fn run(arguments: &Init, stores: &Stores) -> Exit {
         out.flush()
     };
     super::ended(listing())
-}
-
-/// How a command ends that the store refused.
-pub(super) fn exit_for(error: &DeliveryError) -> Exit {
-    match error {
-        DeliveryError::Misconfigured(Failure { cause, .. })
-            if cause.kind() == io::ErrorKind::PermissionDenied =>
-        {
-            Exit::Permission
-        }
-        DeliveryError::UnusableName(_) => Exit::Usage,
-        DeliveryError::NoSuchMailbox => Exit::Failure,
-        DeliveryError::Locked { .. } => Exit::Locked,
-        DeliveryError::Misconfigured(_) => Exit::CannotCreate,
-        _ => Exit::InputOutput,
-    }
 }

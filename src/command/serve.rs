@@ -5,7 +5,7 @@
 //! opened, and only then there are threads.
 //! May not: serve; the event loop does.
 
-use super::{descriptors, exit::Exit, init::exit_for};
+use super::{descriptors, exit::Exit};
 use crate::{
     config::{Effective, effective::Sources},
     delivery, log as log_thread,
@@ -134,7 +134,7 @@ pub(super) fn open_store(config: &Effective) -> Result<(), Exit> {
         }
         Err(error) => {
             log::error!("{}: {error}", config.store_url);
-            Err(exit_for(&error))
+            Err(Exit::of(&error))
         }
     }
 }
@@ -148,7 +148,7 @@ fn look_at_spool(config: &Effective) -> Result<Option<String>, Exit> {
         Ok(warning) => Ok(warning),
         Err(error) if config.is_set("spool-dir") => {
             log::error!("spool-dir: {error}");
-            Err(match exit_for(&error) {
+            Err(match Exit::of(&error) {
                 Exit::InputOutput => Exit::CannotCreate,
                 exit => exit,
             })

@@ -6,7 +6,7 @@
 
 use super::lock_wait::unlocked;
 use crate::{
-    command::{exit::Exit, init},
+    command::exit::Exit,
     config::{
         effective::{Role, Sources},
         flags::Given,
@@ -141,7 +141,7 @@ pub(super) fn exit_for(error: &ReadError) -> Exit {
         | ReadError::Stray(_)
         | ReadError::Damaged { .. }
         | ReadError::Store(DeliveryError::UnusableName(_)) => Exit::Failure,
-        ReadError::Store(error) => match init::exit_for(error) {
+        ReadError::Store(error) => match Exit::of(error) {
             Exit::CannotCreate => Exit::InputOutput,
             exit => exit,
         },

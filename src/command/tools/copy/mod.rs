@@ -26,7 +26,7 @@ use super::{
     open_store::{Opened, Place},
 };
 use crate::{
-    command::{exit::Exit, init, printed},
+    command::{exit::Exit, printed},
     escape,
     stores::Stores,
     sys::limits,
@@ -71,7 +71,7 @@ pub(super) fn run(arguments: &Copy, stores: &Stores) -> Result<Exit, Exit> {
         let made = unlocked(to.lock_wait, || to.store.init(&[]))
             .and_then(|()| unlocked(to.lock_wait, || to.store.open()));
         made.map_err(|error| {
-            let exit = init::exit_for(&error);
+            let exit = Exit::of(&error);
             to.failed("", &ReadError::Store(error));
             exit
         })?;
