@@ -1,9 +1,11 @@
 //! `postino ping` against servers that are well, unwell, silent and mad.
 
 use crate::stores::{Told, program, run};
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,
+    os::unix::net::UnixListener,
     process::{Child, Stdio},
     thread,
 };
@@ -72,6 +74,28 @@ fn a_unix_socket_is_pinged_too() {
     let told = run(&["ping", "unix:/no/such.sock"]);
     assert_eq!(told.code, 2, "{told:?}");
     assert!(told.text().starts_with("no answer unix:/no/such.sock No such file"), "{told:?}");
+}
+
+/// A server that hangs takes no connection any more, once its queue is full.
+#[test]
+fn a_unix_socket_whose_queue_is_full_is_no_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("full.sock");
+    let _listener = UnixListener::bind(&path).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket =
+            net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        match net::connect(&socket, &SocketAddrUnix::new(&path).unwrap()) {
+            Ok(()) => waiting.push(socket),
+            Err(error) => break assert_eq!(error, rustix::io::Errno::AGAIN),
+        }
+    }
+    let address = format!("unix:{}", path.display());
+    let told = run(&["ping", &address, "--timeout", "1s"]);
+    assert_eq!(told.code, 2, "{told:?}");
+    assert_eq!(told.text(), format!("no answer {address} the time is over\n"));
 }
 
 #[test]

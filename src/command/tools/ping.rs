@@ -12,16 +12,25 @@ use crate::{
     sys::names,
     transaction::address::is_domain,
 };
+use rustix::{
+    io::Errno,
+    net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
+};
 use std::{
     fmt,
     io::{self, Read, Write},
     net::TcpStream,
     os::unix::net::UnixStream,
+    path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
 /// Octets that a reply's line may have; RFC 5321 section 4.5.3.1.5 has 512.
 const LINE_OCTETS_MAX: usize = 4_096;
+
+/// Between two tries to get into a server's queue.
+const QUEUE_PAUSE: Duration = Duration::from_millis(20);
 
 /// Lines that a reply may have.
 const LINES_MAX: usize = 100;
@@ -112,7 +121,7 @@ impl Client {
             ListenAddress::Tcp(address) => {
                 Stream::Tcp(TcpStream::connect_timeout(address, rest(until)?)?)
             }
-            ListenAddress::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
+            ListenAddress::Unix(path) => Stream::Unix(connect_unix(path, until)?),
         };
         Ok(Self { stream, until, input: Vec::new() })
     }
@@ -209,6 +218,26 @@ impl Client {
             }
         }?;
         Ok(())
+    }
+}
+
+/// Connects, if the server takes the connection in time: where it hangs, those that
+/// wait before this one fill its queue.
+fn connect_unix(path: &Path, until: Instant) -> Result<UnixStream, Failed> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+        .map_err(io::Error::from)?;
+    let address = SocketAddrUnix::new(path).map_err(io::Error::from)?;
+    loop {
+        match net::connect(&socket, &address) {
+            Err(Errno::AGAIN) => thread::sleep(rest(until)?.min(QUEUE_PAUSE)),
+            connected => {
+                connected.map_err(io::Error::from)?;
+                let stream = UnixStream::from(socket);
+                stream.set_nonblocking(false)?;
+                return Ok(stream);
+            }
+        }
     }
 }
 
