@@ -185,14 +185,23 @@ fn is_switch(flag: &str) -> bool {
         .any(|setting| flag.strip_prefix("--") == Some(setting.name))
 }
 
+/// The flag of this command that is most like `unknown`.
+fn nearest_flag(command: &str, unknown: &str) -> Option<&'static str> {
+    #[cfg(feature = "tools")]
+    if Tool::is_one(command) {
+        return nearest(unknown, super::tools::FLAGS.iter().copied());
+    }
+    let _ = command;
+    nearest(unknown, SETTINGS.iter().map(|setting| setting.name).chain(["config"]))
+}
+
 /// argh's complaint, with the right flag where one is near, and the right help.
 fn complaint(command: &str, argh: &str) -> String {
     let mut lines = argh.trim_end().lines();
     let first = lines.next().unwrap_or_default();
-    let names = SETTINGS.iter().map(|setting| setting.name).chain(["config"]);
     let near = first
         .strip_prefix("Unrecognized argument: --")
-        .and_then(|unknown| nearest(unknown, names))
+        .and_then(|unknown| nearest_flag(command, unknown))
         .map(|near| format!("; nearest: --{near}"))
         .unwrap_or_default();
     // What is missing is listed below the first line, indented.

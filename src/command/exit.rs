@@ -6,8 +6,8 @@
 use postino_store::{DeliveryError, Failure};
 use std::{io, process::ExitCode};
 
-/// An exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An exit code; of two the greater one counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// All went well.
     Ok = 0,

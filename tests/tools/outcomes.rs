@@ -42,7 +42,8 @@ fn each_command_ends_as_the_table_says() {
             (&["delete"], 64, "mailbox"),
             (&["backup"], 64, "file"),
             (&["verify", "--yes"], 64, "no meaning without --repair"),
-            (&["mailboxes", "--jsn"], 64, "--jsn"),
+            (&["mailboxes", "--jsn"], 64, "--jsn; nearest: --json"),
+            (&["mailboxes", "--users", "any"], 64, "Unrecognized argument: --users\n"),
             (&["mailboxes", "x"], 64, "x"),
             (&["messages", ALICE, "--lock-wait", "soon"], 64, "\"soon\" is not a duration"),
         ];

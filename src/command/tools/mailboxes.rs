@@ -16,15 +16,15 @@ use std::ops::ControlFlow;
 pub(super) fn run(arguments: &Mailboxes, stores: &Stores) -> Result<Exit, Exit> {
     let opened = arguments.place().open(stores)?;
     let reader = opened.reader()?;
-    let names = opened.patiently("", || names(reader))?;
-    let mut listing = Listing::new(arguments.json);
     let mut worst = Exit::Ok;
+    let names = opened.patiently("", || names(reader, &mut worst))?;
+    let mut listing = Listing::new(arguments.json);
     for name in &names {
         let contents = match contents(&opened, reader, name) {
             Ok(Some(contents)) => contents,
             Ok(None) => continue,
             Err(exit) => {
-                worst = exit;
+                worst = worst.max(exit);
                 continue;
             }
         };
@@ -41,12 +41,12 @@ pub(super) fn run(arguments: &Mailboxes, stores: &Stores) -> Result<Exit, Exit> 
 }
 
 /// The names of all mailboxes; strays are reported.
-pub(super) fn names(reader: &dyn MailReader) -> Result<Vec<MailboxName>, ReadError> {
+fn names(reader: &dyn MailReader, worst: &mut Exit) -> Result<Vec<MailboxName>, ReadError> {
     let mut names = Vec::new();
     reader.mailboxes(&mut |found| {
         match found {
             Ok(name) => names.push(name),
-            Err(stray) => open_store::report(&stray),
+            Err(stray) => *worst = open_store::report(&stray).max(*worst),
         }
         ControlFlow::Continue(())
     })?;

@@ -15,16 +15,17 @@ pub(super) fn run(arguments: &Messages, stores: &Stores) -> Result<Exit, Exit> {
     let reader = opened.reader()?;
     let mailbox = open_store::mailbox(&arguments.mailbox)?;
     let mut listing = Listing::new(arguments.json);
+    let mut worst = Exit::Ok;
     opened.patiently(mailbox.as_str(), || {
         reader.messages(&mailbox, &mut |found| match found {
             Ok(message) => listing.line(&columns(&message)),
             Err(stray) => {
-                open_store::report(&stray);
+                worst = open_store::report(&stray);
                 ControlFlow::Continue(())
             }
         })
     })?;
-    listing.finish().map(|()| Exit::Ok)
+    listing.finish().map(|()| worst)
 }
 
 fn columns(message: &MessageInfo) -> [(&'static str, Value, usize); 4] {

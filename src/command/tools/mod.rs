@@ -34,6 +34,10 @@ pub(super) const TOOLS: &[(&str, &str)] = &[
     ("ping", "ask a server whether it is well"),
 ];
 
+/// The flags that one or another of them has.
+pub(super) const FLAGS: &[&str] =
+    &["store", "config", "lock-wait", "json", "repair", "yes", "dry-run", "rcpt", "timeout"];
+
 /// One of them, with its arguments.
 #[derive(Debug)]
 pub(super) struct Tool(Asked);

@@ -113,9 +113,10 @@ impl Opened {
     }
 }
 
-/// Says what was not read.
-pub(super) fn report(stray: &Stray) {
+/// Says what was not read, and how the command ends at best then.
+pub(super) fn report(stray: &Stray) -> Exit {
     complain!("not read: {}", escape::visible(stray.to_string().as_bytes()));
+    Exit::Failure
 }
 
 /// A mailbox's name as a listing shows it; the complaint is printed.
