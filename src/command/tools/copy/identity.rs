@@ -11,11 +11,14 @@
 //! - An LF, with all CRs before it, is one LF: a Maildir and an mbox have LFs for
 //!   CRLFs. All CRs, since of two an mbox takes away one each time that it is copied.
 //! - The last line ends with LF too; an mbox adds it where it is missing.
+//! - Header fields in which mail programs keep [marks](super::marks) are left out: in
+//!   an mbox they come and go as it is read.
 //! - `>*From ` at the beginning of a line is `From `: of an mbox in the form mboxo
 //!   nobody can tell whether a `>` was the message's own.
 //!
 //! So `sha256sum` of a Maildir's file gives it, unless that has such lines.
 
+use super::marks::Unmarked;
 use memchr::memchr;
 use sha2::{Digest as _, Sha256};
 
@@ -34,6 +37,13 @@ const NEW_LINE: Line = Line::Start { quotes: 0, matched: 0 };
 /// An identity in the making.
 #[derive(Clone)]
 pub(super) struct Identity {
+    unmarked: Unmarked,
+    form: Form,
+}
+
+/// The form, on its way into the digest.
+#[derive(Clone)]
+struct Form {
     hash: Sha256,
     line: Line,
     /// CRs that came last: nothing, if an LF follows.
@@ -52,11 +62,24 @@ enum Line {
 impl Identity {
     /// That of a message of which nothing has come yet.
     pub(super) fn new() -> Self {
-        Self { hash: Sha256::new(), line: NEW_LINE, returns: 0 }
+        let form = Form { hash: Sha256::new(), line: NEW_LINE, returns: 0 };
+        Self { unmarked: Unmarked::default(), form }
     }
 
     /// Takes the next piece of the message.
-    pub(super) fn take(&mut self, mut piece: &[u8]) {
+    pub(super) fn take(&mut self, piece: &[u8]) {
+        self.unmarked.take(piece, &mut |octets| self.form.take(octets));
+    }
+
+    /// Ends the message.
+    pub(super) fn finish(mut self) -> Digest {
+        self.unmarked.finish(&mut |octets| self.form.take(octets));
+        self.form.finish()
+    }
+}
+
+impl Form {
+    fn take(&mut self, mut piece: &[u8]) {
         while !piece.is_empty() {
             let end = memchr(b'\n', piece).unwrap_or(piece.len());
             let (text, behind) = piece.split_at(end);
@@ -77,8 +100,7 @@ impl Identity {
         }
     }
 
-    /// Ends the message.
-    pub(super) fn finish(mut self) -> Digest {
+    fn finish(mut self) -> Digest {
         if self.returns > 0 || self.line != NEW_LINE {
             self.end_line();
         }

@@ -12,6 +12,7 @@
 mod identity;
 mod letter;
 mod mailbox;
+mod marks;
 mod progress;
 mod tally;
 mod target;
