@@ -11,14 +11,15 @@ use super::{
     super::lock_wait::unlocked,
     identity::Digest,
     letter::{self, KEPT_OCTETS_MAX, Letter},
-    tally::Tally,
+    tally::{Count, Tally},
     target::Target,
 };
 use postino_store::{
     DeliveryError, IfMissing, Lane, MailReader, Mailbox, MailboxName, MessageInfo, ReadError, Stray,
 };
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    fmt,
     ops::ControlFlow,
     slice,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -30,6 +31,10 @@ const BATCH_OCTETS: u64 = 1 << 20;
 
 /// Messages of the source that a batch has open.
 const BATCH_OPEN: usize = 8;
+
+/// How often a mailbox is listed while messages of it go, or move, as a mail program
+/// marks them in an mbox.
+const LISTINGS_MAX: usize = 5;
 
 /// From where to where all mailboxes go.
 pub(super) struct Route<'a> {
@@ -53,24 +58,37 @@ pub(super) fn hands(lane: &Lane) -> usize {
 impl Route<'_> {
     /// Copies what the target's mailbox has too few of, as far as it can.
     pub(super) fn copy(&self, name: &MailboxName) {
-        let copied = self.list(name).and_then(|messages| {
-            let held = self.held(name)?;
-            self.copy_all(name, messages, held)
+        let mut known = Known::default();
+        let copied = (0..LISTINGS_MAX).try_for_each(|_| {
+            let gone = self.copy_listed(name, &mut known)?;
+            known.is_first_listing = false;
+            // What is gone may only have moved, to a place that the list has not.
+            if gone == 0 { Err(Stopped::Done) } else { Ok(()) }
         });
         match copied {
-            Ok(()) => self.tally.mailboxes.add(1),
+            Err(Stopped::Done) => self.tally.mailboxes.add(1),
             // It was removed since it was listed.
             Err(Stopped::Gone) => {}
             Err(Stopped::Full(error)) => self.tally.stop(error),
             Err(Stopped::Failed(why)) => self.tally.fail(name, None, &why),
+            Ok(()) => {
+                self.tally.fail(name, None, &"others change it all the time; run it again");
+            }
         }
     }
 
+    /// Copies what a listing has; says how many of its messages were gone.
+    fn copy_listed(&self, name: &MailboxName, known: &mut Known) -> Result<u64, Stopped> {
+        let messages = self.list(name, known.is_first_listing)?;
+        let held = self.held(name)?;
+        self.copy_all(name, messages, held, known)
+    }
+
     /// The messages of the source's mailbox at this moment.
-    fn list(&self, name: &MailboxName) -> Result<Vec<MessageInfo>, Stopped> {
+    fn list(&self, name: &MailboxName, is_first: bool) -> Result<Vec<MessageInfo>, Stopped> {
         match self.listed(self.source, name) {
             Ok(Listed { messages, strays }) => {
-                for stray in &strays {
+                for stray in strays.iter().filter(|_| is_first) {
                     self.tally.fail_unread(stray);
                 }
                 Ok(messages)
@@ -96,13 +114,30 @@ impl Route<'_> {
 
     /// How many messages of each identity the target's mailbox has.
     fn held(&self, name: &MailboxName) -> Result<HashMap<Digest, u64>, Stopped> {
+        for _ in 0..LISTINGS_MAX {
+            if let Some(held) = self.held_listed(name)? {
+                return Ok(held);
+            }
+        }
+        Err(Stopped::Failed("others change the target's all the time; run it again".to_owned()))
+    }
+
+    /// None where a message was gone that the listing had.
+    fn held_listed(&self, name: &MailboxName) -> Result<Option<HashMap<Digest, u64>>, Stopped> {
         let mut held = HashMap::new();
-        let Some(reader) = self.held else { return Ok(held) };
-        let messages = match self.listed(reader, name) {
-            Ok(listed) => listed.messages,
-            Err(ReadError::Store(DeliveryError::NoSuchMailbox)) => return Ok(held),
+        let Some(reader) = self.held else { return Ok(Some(held)) };
+        let Listed { messages, strays } = match self.listed(reader, name) {
+            Ok(listed) => listed,
+            Err(ReadError::Store(DeliveryError::NoSuchMailbox)) => return Ok(Some(held)),
             Err(error) => return Err(Stopped::Failed(error.to_string())),
         };
+        // What cannot be read may be what would be copied.
+        let unknown = |what: &dyn fmt::Display| {
+            Stopped::Failed(format!("what the target has already cannot be known: {what}"))
+        };
+        if let Some(stray) = strays.first() {
+            return Err(unknown(stray));
+        }
         for message in messages {
             if self.tally.is_stopped() {
                 break;
@@ -111,18 +146,11 @@ impl Route<'_> {
                 unlocked(self.target.lock_wait(), || letter::identity(reader, name, &message));
             match identity {
                 Ok(digest) => *held.entry(digest).or_default() += 1,
-                Err(ReadError::NoSuchMessage) => {}
-                // It may be one of those that would be copied.
-                Err(error) => {
-                    return Err(Stopped::Failed(format!(
-                        "the target's message {} cannot be read, so what is there already is \
-                         not known: {error}",
-                        message.id
-                    )));
-                }
+                Err(ReadError::NoSuchMessage) => return Ok(None),
+                Err(error) => return Err(unknown(&format_args!("{}: {error}", message.id))),
             }
         }
-        Ok(held)
+        Ok(Some(held))
     }
 
     fn copy_all(
@@ -130,10 +158,11 @@ impl Route<'_> {
         name: &MailboxName,
         messages: Vec<MessageInfo>,
         held: HashMap<Digest, u64>,
-    ) -> Result<(), Stopped> {
+        known: &mut Known,
+    ) -> Result<u64, Stopped> {
         if messages.is_empty() && !self.dry_run {
             let make = || self.target.store().init(slice::from_ref(name));
-            return unlocked(self.target.lock_wait(), make).map_err(Stopped::from);
+            return unlocked(self.target.lock_wait(), make).map(|()| 0).map_err(Stopped::from);
         }
         let mailbox = Mailbox::new(name.clone(), IfMissing::Create);
         let lane = self.target.store().lane(&mailbox);
@@ -144,6 +173,9 @@ impl Route<'_> {
             lane,
             queue: Mutex::new(Queue { messages: messages.into_iter(), held }),
             storing: Mutex::new(()),
+            gone: Count::default(),
+            is_first_listing: known.is_first_listing,
+            known: Mutex::new(known),
         };
         thread::scope(|scope| {
             for _ in 1..hands {
@@ -152,7 +184,7 @@ impl Route<'_> {
             }
             work.hand();
         });
-        Ok(())
+        Ok(work.gone.get())
     }
 }
 
@@ -163,8 +195,9 @@ struct Listed {
     strays: Vec<Stray>,
 }
 
-/// Why a mailbox was not copied at all.
+/// Why nothing more is copied of a mailbox.
 enum Stopped {
+    Done,
     Gone,
     Full(DeliveryError),
     Failed(String),
@@ -179,6 +212,20 @@ impl From<DeliveryError> for Stopped {
     }
 }
 
+/// What earlier listings of the same mailbox have shown, by the messages' ids.
+struct Known {
+    is_first_listing: bool,
+    failed: HashSet<String>,
+    /// Those that were listed, but not there.
+    gone: HashSet<String>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self { is_first_listing: true, failed: HashSet::new(), gone: HashSet::new() }
+    }
+}
+
 /// What the hands have in common.
 struct Work<'a> {
     route: &'a Route<'a>,
@@ -187,6 +234,10 @@ struct Work<'a> {
     queue: Mutex<Queue>,
     /// Taken before the queue is left, so that batches are stored in its order.
     storing: Mutex<()>,
+    /// Messages that were not there any more.
+    gone: Count,
+    is_first_listing: bool,
+    known: Mutex<&'a mut Known>,
 }
 
 /// What is still to be looked at.
@@ -243,19 +294,27 @@ impl Work<'_> {
             Ok(letter) => match held.get_mut(&letter.digest) {
                 Some(count) if *count > 0 => {
                     *count -= 1;
-                    tally.already.add(1);
+                    tally.already.add(u64::from(self.is_first_listing));
                     None
                 }
                 _ => Some(letter),
             },
-            // It was removed since it was listed.
-            Err(ReadError::NoSuchMessage) => None,
+            Err(ReadError::NoSuchMessage) => {
+                if lock(&self.known).gone.insert(info.id.to_string()) {
+                    self.gone.add(1);
+                } else {
+                    self.fail(info, &"it is listed, but not there");
+                }
+                None
+            }
             Err(ReadError::Stray(stray)) => {
-                tally.fail_unread(&stray);
+                if self.is_new_failure(info) {
+                    tally.fail_unread(&stray);
+                }
                 None
             }
             Err(error) => {
-                tally.fail(self.mailbox.name(), Some(info.id.as_str()), &error);
+                self.fail(info, &error);
                 None
             }
         }
@@ -276,16 +335,28 @@ impl Work<'_> {
                     tally.octets.add(info.octets);
                 }
                 Err(error @ DeliveryError::StorageFull(_)) => tally.stop(error),
-                Err(error) => {
-                    tally.fail(self.mailbox.name(), Some(info.id.as_str()), &error);
-                }
+                Err(error) => self.fail(info, &error),
             }
             self.done(info);
         }
     }
 
+    /// Says that it was not copied, unless an earlier listing's has said so.
+    fn fail(&self, info: &MessageInfo, why: &dyn fmt::Display) {
+        if self.is_new_failure(info) {
+            self.route.tally.fail(self.mailbox.name(), Some(info.id.as_str()), why);
+        }
+    }
+
+    fn is_new_failure(&self, info: &MessageInfo) -> bool {
+        lock(&self.known).failed.insert(info.id.to_string())
+    }
+
     /// Nothing more becomes of this message.
     fn done(&self, info: &MessageInfo) {
+        if !self.is_first_listing {
+            return;
+        }
         self.route.tally.done.add(1);
         self.route.tally.done_octets.add(info.octets);
     }

@@ -39,6 +39,8 @@ struct Heap {
     /// Deliveries and listings that find it locked.
     locked: AtomicUsize,
     listing_locked: AtomicUsize,
+    /// Times that a message called `moved` is not where the listing has it.
+    moves: AtomicUsize,
     /// Messages for which it has room.
     room: usize,
     /// What it does with a message of this in it.
@@ -56,6 +58,7 @@ impl Heap {
             together,
             locked: AtomicUsize::new(0),
             listing_locked: AtomicUsize::new(0),
+            moves: AtomicUsize::new(0),
             room: usize::MAX,
             poison: None,
             running: AtomicUsize::new(0),
@@ -192,6 +195,7 @@ impl MailReader for Heap {
         let kept = messages.get(info.id.as_str().parse::<usize>().unwrap()).unwrap();
         match &kept.octets[..] {
             b"gone" => Err(ReadError::NoSuchMessage),
+            b"moved" if is_locked(&self.moves) => Err(ReadError::NoSuchMessage),
             b"torn" => Err(ReadError::Damaged { what: "torn".to_owned() }),
             octets => Ok(OpenMessage {
                 info: info.clone(),
@@ -281,6 +285,27 @@ fn octets_flags_sender_and_recipient_are_kept() {
     assert_eq!(facts(b"plain"), ["S", "x@y", "b"]);
 }
 
+/// In an mbox a message has another id once a mail program has marked it as read.
+#[test]
+fn what_moves_while_it_is_copied_is_listed_again() {
+    let source = Heap::holding([("a", b"one".as_slice()), ("a", b"moved"), ("b", b"two")]);
+    source.moves.store(1, Ordering::SeqCst);
+    let target = Heap::new(1, 64);
+    assert_eq!(counts(&copied(&source, &target)), [3, 0, 0, 3]);
+    assert_eq!(target.octets("a"), [b"one".to_vec(), b"moved".to_vec()]);
+    // The same while the target's are read: nothing is copied twice.
+    target.moves.store(1, Ordering::SeqCst);
+    assert_eq!(counts(&copied(&source, &target)), [0, 3, 0, 3]);
+}
+
+#[test]
+fn what_the_target_has_and_cannot_be_read_stops_its_mailbox() {
+    let source = Heap::holding([("a", b"one".as_slice()), ("b", b"two")]);
+    let target = Heap::holding([("a", b"stray".as_slice())]);
+    assert_eq!(counts(&copied(&source, &target)), [1, 0, 1, 1]);
+    assert_eq!(target.octets("a"), [b"stray".to_vec()]);
+}
+
 #[test]
 fn what_cannot_be_read_or_stored_stops_nothing_else() {
     let source = Heap::holding([
@@ -295,11 +320,11 @@ fn what_cannot_be_read_or_stored_stops_nothing_else() {
     let mut target = Heap::new(4, 1);
     target.poison = Some((b"bad", || DeliveryError::Unanswered));
     let tally = copied(&source, &target);
-    assert_eq!(counts(&tally), [3, 0, 3, 6]);
+    assert_eq!(counts(&tally), [3, 0, 4, 6]);
     assert_eq!(tally.mailboxes.get(), 2);
 
     target.poison = Some((b"bad", || panic!("the store's own fault")));
-    assert_eq!(counts(&copied(&source, &target)), [0, 3, 3, 6]);
+    assert_eq!(counts(&copied(&source, &target)), [0, 3, 4, 6]);
 }
 
 #[test]
