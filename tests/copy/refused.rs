@@ -59,6 +59,61 @@ fn one_store_is_not_copied_into_itself_by_whatever_path() {
 }
 
 #[test]
+fn mailboxes_of_several_domains_are_not_made_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = Place::new(folder.path(), "maildir", "mail");
+    for mailbox in ["alice@a.example", "alice@b.example"] {
+        for part in ["cur", "new", "tmp"] {
+            fs::create_dir_all(source.path().join(mailbox).join(part)).unwrap();
+        }
+    }
+    let target = format!("maildir:{}/%n", folder.path().join("target").display());
+    let refused = run(&source.url(), &target, &[]);
+    assert_eq!(refused.code, 78, "{refused:?}");
+    assert!(refused.complaints.contains("would share a mailbox"), "{refused:?}");
+    assert!(!folder.path().join("target").exists());
+    let one = run(&source.url(), &target, &["alice@a.example"]);
+    assert_eq!((one.code, one.count("mailboxes")), (0, 1), "{one:?}");
+}
+
+/// A mail program marks a message as read in its header, as Python's mailbox does
+/// here.
+#[test]
+fn what_was_read_since_it_was_copied_is_not_copied_again() {
+    const MARK: &str = r"
+import mailbox, sys
+box = mailbox.mbox(sys.argv[1], create=False)
+box.lock()
+for key in list(box.keys())[::2]:
+    message = box[key]
+    message.set_flags('RO')
+    box[key] = message
+box.close()
+";
+    if !all_here(&["python3"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let maildir = Place::new(folder.path(), "maildir", "mail");
+    let mailbox = maildir.path().join("alice@example.org");
+    for part in ["cur", "new", "tmp"] {
+        fs::create_dir_all(mailbox.join(part)).unwrap();
+    }
+    for n in 0..6 {
+        let text = format!("Subject: {n}\n\ntext {n}\n");
+        fs::write(mailbox.join(format!("cur/{n}.x.host:2,")), text).unwrap();
+    }
+    let mbox = Place::new(folder.path(), "mbox", "mbox");
+    assert_eq!(copy_all(&maildir, &mbox), 6);
+    let file = mbox.path().join("alice@example.org");
+    let marked = bounded("python3").args(["-c", MARK]).arg(&file).status().unwrap();
+    assert!(marked.success());
+    assert!(fs::read_to_string(&file).unwrap().contains("Status: RO"));
+    assert_eq!(copy_all(&maildir, &mbox), 0);
+    assert_eq!(copy_all(&mbox, &maildir), 0);
+}
+
+#[test]
 fn a_dry_run_says_what_would_be_copied_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let place = |kind, name| Place::new(folder.path(), kind, name);

@@ -69,12 +69,18 @@ impl Place<'_> {
 }
 
 /// The store of this URL; the complaint is printed where there is none.
-pub(super) fn open(url: &str, stores: &Stores) -> Result<Arc<dyn MailStore>, Exit> {
-    let options = stores::Options {
-        hostname: names::host_name(),
-        require_marker: false,
-        several_domains: false,
-    };
+fn open(url: &str, stores: &Stores) -> Result<Arc<dyn MailStore>, Exit> {
+    open_for(url, stores, false)
+}
+
+/// The same for mailboxes of several domains, if it can tell them apart.
+pub(super) fn open_for(
+    url: &str,
+    stores: &Stores,
+    several_domains: bool,
+) -> Result<Arc<dyn MailStore>, Exit> {
+    let options =
+        stores::Options { hostname: names::host_name(), require_marker: false, several_domains };
     stores.open(url, &options).map(|built| built.store).map_err(|error| {
         complain!("{error}; nothing was changed");
         Exit::Config

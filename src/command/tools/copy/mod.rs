@@ -24,7 +24,7 @@ mod tests;
 use super::{
     arguments::Copy,
     lock_wait::unlocked,
-    open_store::{Opened, Place},
+    open_store::{self, Opened, Place},
 };
 use crate::{
     command::{exit::Exit, printed},
@@ -68,6 +68,7 @@ pub(super) fn run(arguments: &Copy, stores: &Stores) -> Result<Exit, Exit> {
     let is_there = tell_apart(&from, &to)?;
     let tally = Tally::default();
     let names = names(&from, &arguments.mailboxes, &tally)?;
+    check_domains(&arguments.to_store, stores, &names)?;
     if !arguments.dry_run {
         let made = unlocked(to.lock_wait, || to.store.init(&[]))
             .and_then(|()| unlocked(to.lock_wait, || to.store.open()));
@@ -153,6 +154,15 @@ fn names(from: &Opened, wanted: &[String], tally: &Tally) -> Result<Vec<MailboxN
         names.retain(|there| wanted.iter().any(|name| is_called(there, name)));
     }
     Ok(names)
+}
+
+/// Refuses a target in which mailboxes of several domains would be one.
+fn check_domains(url: &str, stores: &Stores, names: &[MailboxName]) -> Result<(), Exit> {
+    let first = names.first().map(MailboxName::domain);
+    if names.iter().all(|name| Some(name.domain()) == first) {
+        return Ok(());
+    }
+    open_store::open_for(url, stores, true).map(drop)
 }
 
 /// Whether a mailbox is meant by this; mailboxes are made with names in lower case.
