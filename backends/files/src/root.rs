@@ -9,6 +9,7 @@
 //! deliveries keeps it mounted.
 
 use crate::{Dir, Files, Identity, Space, marker};
+use rustix::io::Errno;
 use std::{
     error,
     ffi::OsString,
@@ -364,13 +365,18 @@ pub fn open_or_make(files: &dyn Files, path: &Path, mode: u32) -> io::Result<Dir
 
 /// Visits the paths of all names so many levels below a directory, those of its own
 /// names where `levels` is 1, each directory's in the order of their octets. Names
-/// that begin as the [marker](marker::NAME) does are left out at the top, and what is no
-/// directory that can be opened is not gone into.
+/// that begin as the [marker](marker::NAME) does are left out at the top, and what
+/// [is no directory](is_no_directory) is not gone into. A directory on the way that
+/// cannot be looked into is visited too, with the cause: there may be anything below.
+///
+/// # Errors
+///
+/// The directory itself cannot be read.
 pub fn visit_below(
     files: &dyn Files,
     directory: &Dir,
     levels: usize,
-    visit: &mut dyn FnMut(&Path),
+    visit: &mut dyn FnMut(&Path, io::Result<()>),
 ) -> io::Result<()> {
     visit_names(files, directory, Path::new(""), levels, visit)
 }
@@ -380,7 +386,7 @@ fn visit_names(
     directory: &Dir,
     above: &Path,
     levels: usize,
-    visit: &mut dyn FnMut(&Path),
+    visit: &mut dyn FnMut(&Path, io::Result<()>),
 ) -> io::Result<()> {
     let mut names = files.read_dir(directory, usize::MAX)?;
     names.sort_unstable();
@@ -388,12 +394,23 @@ fn visit_names(
     for name in names.iter().filter(|name| !(above.as_os_str().is_empty() && is_ours(name))) {
         let path = above.join(name);
         if levels <= 1 {
-            visit(&path);
-        } else if let Ok(below) = files.open_dir(directory, Path::new(name)) {
-            visit_names(files, &below, &path, levels - 1, visit)?;
+            visit(&path, Ok(()));
+            continue;
+        }
+        let below = files.open_dir(directory, Path::new(name));
+        match below.and_then(|below| visit_names(files, &below, &path, levels - 1, visit)) {
+            Err(cause) if !is_no_directory(&cause) => visit(&path, Err(cause)),
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// Whether a directory could not be opened since there is none: nothing at all, or a
+/// file or a symbolic link. Any other cause says nothing of what lies there.
+pub fn is_no_directory(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || Errno::from_io_error(cause) == Some(Errno::LOOP)
 }
 
 /// Whether there is a mailbox so many levels below, among the names that are

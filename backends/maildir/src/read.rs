@@ -13,7 +13,7 @@ pub(crate) mod names;
 pub(crate) mod remove;
 
 use crate::{Maildir, mailbox, root_error};
-use failure::failed;
+use failure::{failed, is_of_disk, is_shortage};
 use folder::{Folder, Look, Moved};
 use postino_files::{Dir, File, Files, Kind, root};
 use postino_store::{
@@ -21,6 +21,9 @@ use postino_store::{
     Stray, Verified, Visit,
 };
 use std::{io, ops::ControlFlow, path::Path, sync::Arc};
+
+/// What file systems have in their root.
+pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 
 impl MailReader for Maildir {
     fn identity(&self) -> Result<String, ReadError> {
@@ -32,15 +35,27 @@ impl MailReader for Maildir {
 
     fn mailboxes(&self, visit: Visit<'_, MailboxName>) -> Result<(), ReadError> {
         let root = self.root_to_read()?;
-        let mut found = Vec::new();
-        self.visit_places(&root, &mut |path, place| match place {
-            Place::Mailbox(name) => found.push((name.to_string(), Ok(name))),
-            Place::Stray(why) => {
-                let path = root.path_to(path);
-                found.push((path.to_string_lossy().into_owned(), Err(Stray { path, why })));
-            }
-            Place::Other => {}
+        let (mut found, mut broken) = (Vec::new(), None);
+        self.visit_places(&root, &mut |path, place| {
+            let path = root.path_to(path);
+            let why = match place {
+                Place::Mailbox(name) => {
+                    found.push((name.to_string(), Ok(name)));
+                    return;
+                }
+                Place::Stray(why) => why,
+                Place::Unread(cause) if is_shortage(&cause) || is_of_disk(&cause) => {
+                    broken.get_or_insert(failed("look for a mailbox at", path, cause));
+                    return;
+                }
+                Place::Unread(cause) => format!("cannot be read: {cause}"),
+                Place::Other => return,
+            };
+            found.push((path.to_string_lossy().into_owned(), Err(Stray { path, why })));
         })?;
+        if let Some(broken) = broken {
+            return Err(broken);
+        }
         found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         for (_, mailbox) in found {
             if visit(mailbox).is_break() {
@@ -125,6 +140,8 @@ impl MailReader for Maildir {
 pub(crate) enum Place {
     Mailbox(MailboxName),
     Stray(String),
+    /// Nobody knows: it cannot be looked into. There may be mailboxes below it.
+    Unread(io::Error),
     /// A directory that is no Maildir, or what no mailbox could be.
     Other,
 }
@@ -146,8 +163,8 @@ impl Maildir {
         visit: &mut dyn FnMut(&Path, Place),
     ) -> Result<(), ReadError> {
         let files = &*self.files;
-        let visited = root::visit_below(files, root, self.template.depth(), &mut |path| {
-            visit(path, self.place(root, path));
+        let visited = root::visit_below(files, root, self.template.depth(), &mut |path, told| {
+            visit(path, told.map_or_else(|cause| unread(path, cause), |()| self.place(root, path)));
         });
         visited.map_err(|cause| failed("look for mailboxes below", root.path(), cause))
     }
@@ -159,10 +176,13 @@ impl Maildir {
         let components: Option<Vec<&str>> = path.iter().map(|part| part.to_str()).collect();
         let name = components.and_then(|components| self.template.mailbox(&components));
         match (holds_mail(&*self.files, root, path), name) {
-            (true, Some(name)) => Place::Mailbox(name),
-            (true, None) => Place::Stray("is a Maildir, but its name is no mailbox's".to_owned()),
-            (false, None) => Place::Other,
-            (false, Some(_)) => match self.kind(root, path) {
+            (Err(cause), _) => unread(path, cause),
+            (Ok(true), Some(name)) => Place::Mailbox(name),
+            (Ok(true), None) => {
+                Place::Stray("is a Maildir, but its name is no mailbox's".to_owned())
+            }
+            (Ok(false), None) => Place::Other,
+            (Ok(false), Some(_)) => match self.kind(root, path) {
                 Ok(Kind::File) => Place::Stray("is a file, not a mailbox".to_owned()),
                 Ok(Kind::Other) => Place::Stray(
                     "is a symbolic link, a FIFO, a socket or a device, not a mailbox".to_owned(),
@@ -182,12 +202,38 @@ impl Maildir {
     }
 }
 
-/// Whether a directory is a Maildir: one with a `new` or a `cur` in it.
-fn holds_mail(files: &dyn Files, root: &Dir, path: &Path) -> bool {
-    let Ok(mailbox) = files.open_dir(root, path) else { return false };
-    [mailbox::NEW, mailbox::CUR]
-        .iter()
-        .any(|name| files.open_dir(&mailbox, Path::new(name)).is_ok())
+/// Whether a directory is a Maildir: one with a `new` or a `cur` in it. An error where
+/// that cannot be told.
+fn holds_mail(files: &dyn Files, root: &Dir, path: &Path) -> io::Result<bool> {
+    let Some(mailbox) = directory(files, root, path)? else { return Ok(false) };
+    // The one that can be opened says it, whatever the other is.
+    match directory(files, &mailbox, Path::new(mailbox::NEW)) {
+        Ok(Some(_)) => Ok(true),
+        new => match directory(files, &mailbox, Path::new(mailbox::CUR))? {
+            Some(_) => Ok(true),
+            None => new.map(|_| false),
+        },
+    }
+}
+
+/// The directory at `path`, if there is one.
+fn directory(files: &dyn Files, at: &Dir, path: &Path) -> io::Result<Option<Dir>> {
+    match files.open_dir(at, path) {
+        Err(cause) if root::is_no_directory(&cause) => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+/// What cannot be looked into, but for what no mailbox lies in: other programs' hidden
+/// directories, and that which file systems have in their root.
+fn unread(path: &Path, cause: io::Error) -> Place {
+    let is_hidden = path.iter().any(|part| part.as_encoded_bytes().starts_with(b"."));
+    let is_denied = cause.kind() == io::ErrorKind::PermissionDenied;
+    if is_denied && (is_hidden || path == Path::new(LOST_AND_FOUND)) {
+        Place::Other
+    } else {
+        Place::Unread(cause)
+    }
 }
 
 /// A message's octets.

@@ -16,8 +16,8 @@ use crate::{
     Maildir,
     mailbox::{CUR, NEW, TMP},
     read::{
-        Place,
-        failure::{failed, is_missing},
+        LOST_AND_FOUND, Place,
+        failure::{failed, is_missing, is_shortage},
         folder::Folder,
         remove,
     },
@@ -42,9 +42,6 @@ const OWNER_USES: u32 = 0o700;
 
 /// Octets of the marker that are looked at.
 const MARKER_OCTETS: usize = 64;
-
-/// What file systems have in their root.
-const LOST_AND_FOUND: &str = "lost+found";
 
 impl Maildir {
     /// Checks everything; see [`MailReader::verify`](postino_store::MailReader::verify).
@@ -74,6 +71,17 @@ impl Maildir {
                         );
                     }
                 }
+                Place::Unread(cause) if is_shortage(&cause) => {
+                    return Err(failed("look for a mailbox at", root.path_to(&path), cause));
+                }
+                Place::Unread(cause) => findings.tell(
+                    &path,
+                    Fault::damage(
+                        format!("was not looked at: {cause}"),
+                        "run this as a user who can read it, or see that he can; where it is \
+                         no question of rights, check the disk",
+                    ),
+                ),
                 Place::Stray(why) => findings.tell(
                     &path,
                     Fault::stray(why, "nobody gets mail there; move it away, or rename it"),

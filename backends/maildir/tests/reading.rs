@@ -336,3 +336,78 @@ fn a_failed_call_is_an_error_and_not_a_message_that_is_not_there() {
         assert!(matches!(read, Err(ReadError::Store(DeliveryError::Io(_)))), "{call:?}: {read:?}");
     }
 }
+
+#[test]
+fn a_mailbox_that_cannot_be_looked_into_never_is_as_if_it_were_not_there() {
+    for (template, first, second) in
+        [("", "alice", "bob"), ("/%d/%n", "alice@example.org", "bob@example.net")]
+    {
+        let place = Place::new();
+        let files = Arc::new(Failing::new(Arc::new(Kernel::new())));
+        let store = place.store(template, files.clone());
+        MailStore::open(&store).unwrap();
+        deliver_to(&store, first).unwrap();
+        deliver_to(&store, second).unwrap();
+        let mut told = 0;
+        for call in [Call::OpenDir, Call::ReadDir] {
+            for fault in [Fault::Denied, Fault::Io, Fault::TooManyFiles] {
+                for n in 1.. {
+                    let (mut names, mut strays) = (Vec::new(), Vec::new());
+                    files.arm_only(call, n, fault);
+                    let listed = store.mailboxes(&mut |found| {
+                        match found {
+                            Ok(name) => names.push(name.to_string()),
+                            Err(stray) => strays.push(stray.to_string()),
+                        }
+                        ControlFlow::Continue(())
+                    });
+                    if !files.disarm() {
+                        break;
+                    }
+                    let is_whole = names.len() == 2 && strays.is_empty();
+                    let is_told = names.len() == 1
+                        && strays.len() == 1
+                        && fault == Fault::Denied
+                        && strays[0].contains(" cannot be read: Permission denied");
+                    assert!(
+                        listed.is_err() || is_whole || is_told,
+                        "{template} {call:?} {n} {fault:?}: {names:?} {strays:?}"
+                    );
+                    told += usize::from(is_told);
+                }
+            }
+        }
+        assert!(told >= 2, "{template}: {told}");
+    }
+}
+
+/// What others keep for themselves beside the mailboxes is no mail that is missing.
+#[test]
+fn directories_in_which_no_mailbox_lies_may_be_closed() {
+    for (template, name) in [("", "alice"), ("/%d/%n", "alice@example.org")] {
+        let place = Place::new();
+        let files = Arc::new(Failing::new(Arc::new(Kernel::new())));
+        let store = place.store(template, files.clone());
+        MailStore::open(&store).unwrap();
+        deliver_to(&store, name).unwrap();
+        for closed in [".hidden", "lost+found"] {
+            fs::create_dir(place.root().join(closed)).unwrap();
+            for n in 1.. {
+                files.arm_only(Call::OpenDir, n, Fault::Denied);
+                let mut strays = Vec::new();
+                store
+                    .mailboxes(&mut |found| {
+                        strays.extend(found.err().map(|stray| stray.path));
+                        ControlFlow::Continue(())
+                    })
+                    .unwrap();
+                if !files.disarm() {
+                    break;
+                }
+                let is_it = |path: &std::path::PathBuf| path.ends_with(closed);
+                assert!(!strays.iter().any(is_it), "{strays:?}");
+            }
+            fs::remove_dir(place.root().join(closed)).unwrap();
+        }
+    }
+}

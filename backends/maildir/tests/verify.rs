@@ -7,15 +7,15 @@ mod common;
 #[path = "verify/damage.rs"]
 mod damage;
 
-use common::{deliver_to, names, walk};
+use common::{Place, deliver_to, names, walk};
 use damage::{DAMAGED, Store};
 use postino_files::{
     Kernel,
-    testing::{Failing, Fault, Recording},
+    testing::{Call, Failing, Fault, Recording},
 };
 use postino_store::{
     FindingKind::{Damage, Stray},
-    MailReader, Remedy, Repair,
+    MailReader, MailStore, Remedy, Repair,
 };
 use std::{
     fs,
@@ -300,4 +300,42 @@ fn a_store_in_use_has_no_finding_and_loses_nothing() {
     let (findings, verified) = store.verify(Repair::No);
     assert_eq!(findings, []);
     assert_eq!((verified.mailboxes, verified.messages), (41, 401));
+}
+
+#[test]
+fn mail_that_a_check_could_not_look_at_is_told() {
+    for (template, first, second) in
+        [("", "alice", "bob"), ("/%d/%n", "alice@example.org", "bob@example.net")]
+    {
+        let place = Place::new();
+        let files = Arc::new(Failing::new(Arc::new(Kernel::new())));
+        let store = place.store(template, files.clone());
+        MailStore::open(&store).unwrap();
+        deliver_to(&store, first).unwrap();
+        deliver_to(&store, second).unwrap();
+        let mut told = 0;
+        for fault in [Fault::Denied, Fault::Io, Fault::TooManyFiles] {
+            for n in 1.. {
+                files.arm_only(Call::OpenDir, n, fault);
+                let mut damages = Vec::new();
+                let verified = store.verify(Repair::No, &mut |finding| {
+                    if finding.kind == Damage {
+                        damages.push(finding);
+                    }
+                });
+                if !files.disarm() {
+                    break;
+                }
+                let Ok(verified) = verified else {
+                    assert_ne!(fault, Fault::Denied);
+                    continue;
+                };
+                let is_whole = verified.messages == 2;
+                assert!(is_whole || damages.len() == 1, "{template} {n} {fault:?}: {damages:?}");
+                told +=
+                    damages.iter().filter(|it| it.what.starts_with("was not looked at: ")).count();
+            }
+        }
+        assert!(told >= 4, "{template}: {told}");
+    }
 }

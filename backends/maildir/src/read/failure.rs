@@ -15,3 +15,18 @@ pub(crate) fn failed(doing: &'static str, path: impl Into<PathBuf>, cause: io::E
 pub(crate) fn is_missing(cause: &io::Error) -> bool {
     cause.kind() == io::ErrorKind::NotFound
 }
+
+/// EIO, ENOMEM, ENFILE and EMFILE: the same everywhere on Linux.
+const DISK: i32 = 5;
+const SHORT_OF: [i32; 3] = [12, 23, 24];
+
+/// Whether a call failed for want of memory or descriptors, which says nothing of
+/// what it was for.
+pub(crate) fn is_shortage(cause: &io::Error) -> bool {
+    cause.raw_os_error().is_some_and(|errno| SHORT_OF.contains(&errno))
+}
+
+/// Whether the disk failed.
+pub(crate) fn is_of_disk(cause: &io::Error) -> bool {
+    cause.raw_os_error() == Some(DISK)
+}

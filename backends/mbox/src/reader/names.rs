@@ -59,8 +59,10 @@ impl Reader<'_> {
     fn places(&self) -> Result<Vec<PathBuf>, ReadError> {
         let root = self.root()?;
         let mut places = Vec::new();
-        root::visit_below(&**self.files, &root, self.template.depth(), &mut |path| {
-            places.push(path.to_owned());
+        root::visit_below(&**self.files, &root, self.template.depth(), &mut |path, told| {
+            if told.is_ok() {
+                places.push(path.to_owned());
+            }
         })
         .map_err(|cause| DeliveryError::io("list the store below", root.path(), cause))?;
         Ok(places)
