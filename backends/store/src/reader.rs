@@ -198,7 +198,8 @@ pub enum Remedy {
     Nothing,
     /// This, if repairing is allowed.
     Possible(String),
-    /// This was done.
+    /// This was done, and what was damaged is as it should be, or out of the way; not for
+    /// mail that keeps its place and is damaged still.
     Done(String),
     /// This was tried.
     Failed {

@@ -9,7 +9,9 @@
 //! for it, but the log grows until its end.
 
 mod bodies;
+mod change;
 mod content;
+mod digests;
 mod files;
 mod lost;
 mod mailboxes;

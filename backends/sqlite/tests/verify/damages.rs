@@ -1,12 +1,14 @@
 //! The kinds of damage that programs can do by SQL, to what `fill` has made.
 
-use Then::{Mended, Stays};
+use Then::{Lost, Mended, Stays};
 use postino_store::FindingKind::{self, Damage, Stray};
 
 /// What becomes of a finding once it may be mended.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Then {
     Mended,
+    /// Something is done, but what is lost stays lost, and is told each time.
+    Lost,
     Stays,
 }
 
@@ -20,7 +22,7 @@ pub(crate) const DAMAGES: &[Case] = &[
         Damage,
         "body 1",
         "does not hold what was stored: its SHA-256 is ",
-        Mended,
+        Lost,
     ),
     (
         "a part's octets are others",
@@ -28,7 +30,7 @@ pub(crate) const DAMAGES: &[Case] = &[
         Damage,
         "body 2",
         "does not hold what was stored",
-        Mended,
+        Lost,
     ),
     (
         "a part is missing",
@@ -36,7 +38,7 @@ pub(crate) const DAMAGES: &[Case] = &[
         Damage,
         "body 2",
         "has part 2 where part 1 should be",
-        Mended,
+        Lost,
     ),
     (
         "a part is too long",
@@ -44,7 +46,7 @@ pub(crate) const DAMAGES: &[Case] = &[
         Damage,
         "body 2",
         "has a part 1 of 365536 octets",
-        Mended,
+        Lost,
     ),
     (
         "a part is cut otherwise",
@@ -61,7 +63,23 @@ pub(crate) const DAMAGES: &[Case] = &[
         "UPDATE bodies SET content = '' WHERE id = 2",
         Damage,
         "body 2",
-        "has a part 0 beside its content",
+        "has both content and parts, and the octets of the parts alone are what was stored",
+        Mended,
+    ),
+    (
+        "a body has another content beside its parts",
+        "UPDATE bodies SET content = 'other' WHERE id = 2",
+        Damage,
+        "body 2",
+        "has both content and parts, and the octets of the parts alone are what was stored",
+        Mended,
+    ),
+    (
+        "a body has other parts beside its content",
+        "INSERT INTO body_parts (body, part, content) VALUES (3, 0, 'one'), (3, 1, 'two')",
+        Damage,
+        "body 3",
+        "has both content and parts, and the octets of the content alone are what was stored",
         Mended,
     ),
     (
@@ -70,7 +88,7 @@ pub(crate) const DAMAGES: &[Case] = &[
         Damage,
         "body 3",
         "has neither content nor parts",
-        Mended,
+        Lost,
     ),
     (
         "a body's size is wrong",

@@ -4,11 +4,13 @@
 //! May not: call a body damaged that is only being removed.
 //! Holds: what is taken out of the database stands in a file first. A body's digest
 //! stands for its octets to every later delivery of the same ones: one that holds
-//! others would swallow new mail, so it must not keep that digest.
+//! others would swallow new mail, so it must not keep that digest; nor may it get that
+//! of what it holds, which would make damage pass for mail.
 
 use super::{
-    content::{self, Content},
-    lost,
+    change::change,
+    content::{self, Content, Half},
+    digests, lost,
     renew::renew,
     report::{Mend, Report},
 };
@@ -23,9 +25,9 @@ use crate::{
         stream::octets,
     },
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -44,6 +46,8 @@ const MESSAGES_NAMED: u32 = 3;
 
 const ADVICE_DAMAGED: &str =
     "put back a backup beside, and copy these messages from there; look at the disk";
+
+const ADVICE_UNMARKED: &str = "put back a backup beside, and copy these messages from there; look at the disk; until a repair has taken its digest away new mail of the same content is stored as this";
 
 const ADVICE_CHANGED: &str = "find out which program changed it";
 
@@ -150,30 +154,56 @@ fn check_content(
     if row(connections, id)?.as_ref() != Some(found) {
         return Ok(());
     }
-    let (is_right, is_well) = (content.digest[..] == *digest, content.flaws.is_empty());
-    if !is_right || !is_well {
+    let stored = digests::stored(digest);
+    let (is_right, is_well) = (content.digest[..] == *stored, content.flaws.is_empty());
+    let old = digest.to_vec();
+    let octets = content.octets;
+    if let Some(half) = right_half(content.apart, stored) {
+        let what = format!("has both content and parts, and the {half} alone are what was stored");
+        let drop = move || match half {
+            RightHalf::Content(content) => digests::drop_parts(connections, id, &old, &content),
+            RightHalf::Parts(parts) => digests::drop_content(connections, id, &old, &parts),
+        };
+        let mend = keeping(connections, id, "drop the other", drop)?;
+        report.damage(&place, what, ADVICE_CHANGED, Some(mend));
+    } else if !is_right || !is_well {
         let mut what = if is_right {
             "holds what was stored, but not as it should be".to_owned()
         } else {
             format!(
                 "does not hold what was stored: its SHA-256 is {}, not {}",
                 hexadecimal(&content.digest),
-                hexadecimal(digest)
+                hexadecimal(stored)
             )
         };
         for more in content.flaws.iter().chain([&messages_of(connections, id)?]) {
             let _ = write!(what, "; {more}");
         }
-        let old = digest.to_vec();
-        let mend = if is_well {
-            let set = move || set_digest(connections, id, &old, &content);
-            keeping(connections, id, "give it the digest of what it holds", set)?
-        } else {
+        let is_marked = digests::is_marked(digest);
+        let mend = if !is_well {
             let renew = move || renew(connections, id, &old).map(|()| "stored it anew".to_owned());
-            keeping(connections, id, "store it anew", renew)?
+            Some(keeping(connections, id, "store it anew", renew)?)
+        } else if !is_marked || number(octets) != found.octets {
+            let mark = move || digests::mark(connections, id, &old, octets);
+            Some(keeping(connections, id, "take its digest away", mark)?)
+        } else {
+            None
         };
-        let advice = if is_right { ADVICE_CHANGED } else { ADVICE_DAMAGED };
-        report.damage(&place, what, advice, Some(mend));
+        let (advice, mend) = match (is_right, is_marked) {
+            (true, _) => (ADVICE_CHANGED, mend),
+            (false, true) => (ADVICE_DAMAGED, mend.map(Mend::cures_nothing)),
+            (false, false) => (ADVICE_UNMARKED, mend.map(Mend::cures_nothing)),
+        };
+        report.damage(&place, what, advice, mend);
+    } else if digests::is_marked(digest) {
+        report.damage(
+            &place,
+            "holds what was stored again, but has the digest of a damaged one".to_owned(),
+            "a repair makes it a body like others",
+            Some(Mend::new("give it its digest back", move || {
+                digests::unmark(connections, id, &old, octets)
+            })),
+        );
     } else if number(content.octets) != found.octets {
         let real = content.octets;
         let set = move || set_octets(connections, id, real);
@@ -185,6 +215,30 @@ fn check_content(
         );
     }
     Ok(())
+}
+
+/// The one of content and parts that is as it was stored.
+enum RightHalf {
+    Content(Half),
+    Parts(Half),
+}
+
+impl fmt::Display for RightHalf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Content(_) => "octets of the content",
+            Self::Parts(_) => "octets of the parts",
+        })
+    }
+}
+
+fn right_half(apart: Option<(Half, Half)>, stored: &[u8]) -> Option<RightHalf> {
+    let (content, parts) = apart?;
+    if parts.digest[..] == *stored {
+        Some(RightHalf::Parts(parts))
+    } else {
+        (content.digest[..] == *stored).then_some(RightHalf::Content(content))
+    }
 }
 
 /// Parts of a body that is not there.
@@ -306,20 +360,6 @@ fn keeping<'a>(
     }))
 }
 
-/// One transaction; says what was done, if any row was changed.
-fn change(
-    connections: &Connections,
-    done: &str,
-    act: impl Fn(&Connection) -> rusqlite::Result<usize>,
-) -> Result<String, String> {
-    let changed = alone(connections, LOCK_WAIT, |connection| act(connection).doing("write to"));
-    match changed {
-        Ok(0) => Err("it has changed meanwhile; check again".to_owned()),
-        Ok(_) => Ok(done.to_owned()),
-        Err(fault) => Err(fault.error(connections.place().path()).to_string()),
-    }
-}
-
 /// Removes a body to which still no message refers.
 fn release(connections: &Connections, id: i64) -> Result<String, String> {
     let released = alone(connections, LOCK_WAIT, |connection| body::release(connection, id));
@@ -332,21 +372,6 @@ fn release(connections: &Connections, id: i64) -> Result<String, String> {
         }
         Err(fault) => Err(fault.error(connections.place().path()).to_string()),
     }
-}
-
-fn set_digest(
-    connections: &Connections,
-    id: i64,
-    old: &[u8],
-    content: &Content,
-) -> Result<String, String> {
-    change(connections, "gave it the digest of what it holds", |connection| {
-        connection
-            .prepare_cached(
-                "UPDATE bodies SET digest = ?3, octets = ?4 WHERE id = ?1 AND digest = ?2",
-            )?
-            .execute(params![id, old, content.digest, number(content.octets)])
-    })
 }
 
 fn set_octets(connections: &Connections, id: i64, octets: u64) -> Result<String, String> {

@@ -24,8 +24,34 @@ const FLAWS_MAX: usize = 5;
 pub(crate) struct Content {
     pub(crate) octets: u64,
     pub(crate) digest: Digest,
+    /// Where there are both: of the row's content alone, and of the parts alone.
+    pub(crate) apart: Option<(Half, Half)>,
     /// What is wrong with the parts, each as the end of a sentence.
     pub(crate) flaws: Vec<String>,
+}
+
+/// One of two that should not both be there.
+pub(crate) struct Half {
+    pub(crate) octets: u64,
+    pub(crate) digest: Digest,
+}
+
+/// What was read so far.
+#[derive(Clone, Default)]
+struct Sum {
+    octets: u64,
+    hash: Sha256,
+}
+
+impl Sum {
+    fn add(&mut self, octets: &[u8]) {
+        self.octets += octets.len() as u64;
+        self.hash.update(octets);
+    }
+
+    fn half(self) -> Half {
+        Half { octets: self.octets, digest: self.hash.finalize().into() }
+    }
 }
 
 /// One part's row.
@@ -42,23 +68,27 @@ pub(crate) fn read(
     body: i64,
     take: &mut dyn FnMut(&[u8]) -> Result<(), Fault>,
 ) -> Result<Content, Fault> {
-    let mut hash = Sha256::new();
-    let mut count = 0;
-    let mut take = |octets: &[u8]| {
-        hash.update(octets);
-        count += octets.len() as u64;
-        take(octets)
-    };
+    let mut all = Sum::default();
     let mut has_content = false;
     let mut at = 0;
     while let Some(piece) = connections.read(|database| piece(database.connection(), body, at))? {
         has_content = true;
+        all.add(&piece);
         take(&piece)?;
         if (piece.len() as u64) < PIECE_OCTETS {
             break;
         }
         at += PIECE_OCTETS;
     }
+    let content = has_content.then(|| all.clone());
+    let mut parts = Sum::default();
+    let mut take = |octets: &[u8]| {
+        all.add(octets);
+        if has_content {
+            parts.add(octets);
+        }
+        take(octets)
+    };
     let mut flaws = Vec::new();
     let (mut expected, mut is_short, mut last) = (0, false, i64::MIN);
     while let Some(part) = connections.read(|database| part(database.connection(), body, last))? {
@@ -88,10 +118,13 @@ pub(crate) fn read(
         }
         flaws.truncate(FLAWS_MAX);
     }
-    if !has_content && last == i64::MIN {
+    let has_parts = last != i64::MIN;
+    if !has_content && !has_parts {
         flaws.push("has neither content nor parts".to_owned());
     }
-    Ok(Content { octets: count, digest: hash.finalize().into(), flaws })
+    let apart = content.filter(|_| has_parts).map(|content| (content.half(), parts.half()));
+    let Half { octets, digest } = all.half();
+    Ok(Content { octets, digest, apart, flaws })
 }
 
 fn piece(connection: &Connection, body: i64, at: u64) -> Result<Option<Vec<u8>>, Fault> {

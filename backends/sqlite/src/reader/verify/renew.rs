@@ -6,7 +6,10 @@
 //! Holds: the old body is given up in the transaction that gives its messages the
 //! new one; until then a failure leaves all as it was.
 
-use super::content::{self, Content};
+use super::{
+    content::{self, Content},
+    digests,
+};
 use crate::{
     ahead::alone,
     body::{self, PART_OCTETS, number},
@@ -16,8 +19,8 @@ use crate::{
 };
 use rusqlite::{Connection, params};
 
-/// Stores what the body holds as a new one, which its messages have from then on;
-/// says why it could not.
+/// Stores what the body holds as a new one, which its messages have from then on, with
+/// the old one's digest, marked where it holds something else; says why it could not.
 pub(crate) fn renew(connections: &Connections, old: i64, digest: &[u8]) -> Result<(), String> {
     let said = |fault: Fault| fault.error(connections.place().path()).to_string();
     let new = alone(connections, LOCK_WAIT, body::begin).map_err(said)?;
@@ -67,6 +70,9 @@ fn exchange(
     content: &Content,
 ) -> Result<bool, Fault> {
     let octets = number(content.octets);
+    let stored = digests::stored(digest);
+    let is_right = content.digest[..] == *stored;
+    let renewed = if is_right { stored.to_vec() } else { digests::marked(digest, new) };
     let exchange = || {
         let found: i64 = connection.query_row(
             "SELECT count(*) FROM bodies
@@ -81,7 +87,7 @@ fn exchange(
         connection.execute(
             "UPDATE bodies SET digest = ?2, content = CASE octets WHEN 0 THEN x'' END
                  WHERE id = ?1",
-            params![new, content.digest],
+            params![new, renewed],
         )?;
         connection.execute("UPDATE messages SET body = ?2 WHERE body = ?1", [old, new])?;
         Ok(true)

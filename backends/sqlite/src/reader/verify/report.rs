@@ -22,6 +22,8 @@ pub(crate) struct Mend<'a> {
     pub(crate) doing: String,
     /// Does it, and says what was done, or why it could not be.
     pub(crate) act: Box<dyn FnOnce() -> Result<String, String> + 'a>,
+    /// Whether all is as it was stored then, or only no worse will come of it.
+    is_cure: bool,
 }
 
 impl<'a> Mend<'a> {
@@ -29,7 +31,12 @@ impl<'a> Mend<'a> {
         doing: impl Into<String>,
         act: impl FnOnce() -> Result<String, String> + 'a,
     ) -> Self {
-        Self { doing: doing.into(), act: Box::new(act) }
+        Self { doing: doing.into(), act: Box::new(act), is_cure: true }
+    }
+
+    /// The same, where what is lost stays lost: it is done, but mends nothing.
+    pub(crate) fn cures_nothing(self) -> Self {
+        Self { is_cure: false, ..self }
     }
 }
 
@@ -109,13 +116,18 @@ impl<'a> Report<'a> {
         mend: Option<Mend<'_>>,
     ) {
         let remedy = match (mend, self.repair) {
-            (None, _) => Remedy::Nothing,
+            (None, _) | (Some(Mend { is_cure: false, .. }), Repair::No) => Remedy::Nothing,
             (Some(Mend { doing, .. }), Repair::No) => Remedy::Possible(doing),
             (Some(Mend { doing, .. }), Repair::Yes) if self.is_damaged => {
                 let cause = "the database's structure is damaged".to_owned();
                 Remedy::Failed { doing, cause }
             }
-            (Some(Mend { doing, act }), Repair::Yes) => match act() {
+            (Some(Mend { act, is_cure: false, .. }), Repair::Yes) => {
+                let doing = "bring back what was stored".to_owned();
+                let done = act().unwrap_or_else(|cause| format!("and no more was done: {cause}"));
+                Remedy::Failed { doing, cause: format!("it is lost; {done}") }
+            }
+            (Some(Mend { doing, act, .. }), Repair::Yes) => match act() {
                 Ok(done) => Remedy::Done(done),
                 Err(cause) => Remedy::Failed { doing, cause },
             },
