@@ -9,7 +9,6 @@
 mod content;
 mod drafts;
 mod findings;
-mod lost;
 mod messages;
 
 use crate::{
@@ -23,7 +22,7 @@ use crate::{
     },
 };
 use findings::{Fault, Findings};
-use postino_files::{Dir, Kind, Status, marker, process};
+use postino_files::{Dir, Kind, Status, lost, marker, process};
 use postino_store::{Finding, ReadError, Remedy, Repair, Timestamp, Verified};
 use std::{
     path::{Path, PathBuf},
@@ -256,7 +255,7 @@ fn check_root(findings: &mut Findings<'_>) -> Result<(), ReadError> {
         .map_err(|cause| failed("read the store's root", root.path(), cause))?;
     for name in names {
         let is_ours = name.as_encoded_bytes().starts_with(marker::NAME.as_bytes());
-        if !is_ours || name == marker::NAME || lost::is_it(&name) {
+        if !is_ours || name == marker::NAME || name == lost::NAME {
             continue;
         }
         let path = Path::new(&name);

@@ -3,8 +3,10 @@
 //! Lives here: [`Findings`], which reports each, and moves what may be moved.
 //! May not: decide what is wrong.
 
-use crate::verify::lost;
-use postino_files::{Dir, Files};
+use postino_files::{
+    Dir, Files,
+    lost::{self, Lost},
+};
 use postino_store::{Finding, FindingKind, Remedy, Repair, Verified};
 use std::{io, path::Path};
 
@@ -52,10 +54,12 @@ impl Findings<'_> {
     /// The same for a thing that is better off elsewhere, `name` in `dir`. One that
     /// has gone meanwhile is no finding.
     pub(crate) fn move_away(&mut self, dir: &Dir, name: &Path, path: &Path, fault: Fault) {
-        let doing = format!("move it to {}", lost::place_of(self.root, path).display());
+        let doing = format!("move it to {}", lost::path_in(self.root.path()).display());
         let remedy = match self.repair {
             Repair::No => Remedy::Possible(doing),
-            Repair::Yes => match lost::move_there(self.files, self.root, dir, name, path) {
+            Repair::Yes => match Lost::open(self.files, self.root)
+                .and_then(|lost| lost.take(dir, name, path))
+            {
                 Ok(place) => Remedy::Done(format!("move it to {}", place.display())),
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => return,
                 Err(cause) => Remedy::Failed { doing, cause: cause.to_string() },
