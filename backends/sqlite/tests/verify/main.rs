@@ -25,7 +25,7 @@ use std::{
     collections::BTreeSet,
     fs,
     os::unix::fs::{PermissionsExt, symlink},
-    path::Path,
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
 };
@@ -219,12 +219,14 @@ fn what_is_taken_out_lies_beside_for_its_owner_alone_and_overwrites_nothing() {
     let place = Place::new();
     fill(&place);
     let lost = place.directory().join(".postino-lost");
-    for name in ["mail.db-body-99", "mail.db-body-99.1"] {
+    for _ in 0..2 {
         careless(&place.path())
             .execute_batch("INSERT INTO body_parts (body, part, content) VALUES (99, 0, 'text')")
             .unwrap();
         let (_, mended) = verify(&place, Repair::Yes);
-        let path = lost.join(name);
+        let is_new = |path: &PathBuf| fs::read(path).unwrap() != b"kept";
+        let mut files = fs::read_dir(&lost).unwrap().map(|entry| entry.unwrap().path());
+        let path = files.find(is_new).unwrap();
         assert_eq!(
             mended[0].remedy,
             Remedy::Done(format!("kept a copy in {} and removed them", path.display()))
@@ -237,12 +239,20 @@ fn what_is_taken_out_lies_beside_for_its_owner_alone_and_overwrites_nothing() {
     assert_eq!(fs::metadata(&lost).unwrap().permissions().mode() & 0o7777, 0o700);
     // Where it cannot be kept nothing is taken out.
     fs::remove_dir_all(&lost).unwrap();
-    symlink("/tmp", &lost).unwrap();
+    fs::create_dir(&lost).unwrap();
+    fs::set_permissions(&lost, fs::Permissions::from_mode(0o777)).unwrap();
     careless(&place.path())
         .execute_batch("INSERT INTO body_parts (body, part, content) VALUES (99, 0, 'text')")
         .unwrap();
-    let (_, failed) = verify(&place, Repair::Yes);
-    assert!(matches!(failed[0].remedy, Remedy::Failed { .. }), "{failed:?}");
+    let fails = || {
+        let (_, failed) = verify(&place, Repair::Yes);
+        assert!(matches!(failed[0].remedy, Remedy::Failed { .. }), "{failed:?}");
+    };
+    fails();
+    assert_eq!(fs::read_dir(&lost).unwrap().count(), 0, "others could read it");
+    fs::remove_dir(&lost).unwrap();
+    symlink("/tmp", &lost).unwrap();
+    fails();
     let database = foreign(&place.path());
     assert_eq!(number(&database, "SELECT count(*) FROM body_parts WHERE body = 99"), 1);
 }

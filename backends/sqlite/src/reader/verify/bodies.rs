@@ -28,7 +28,6 @@ use crate::{
 use rusqlite::{OptionalExtension, params};
 use std::{
     fmt::{self, Write as _},
-    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -347,7 +346,7 @@ fn keeping<'a>(
     let place = connections.place();
     let database = place.path().file_name().unwrap_or_default().to_string_lossy();
     let name = format!("{database}-body-{id}");
-    let path = lost::directory(place)?.join(Path::new(&name));
+    let path = lost::directory(place)?;
     Ok(Mend::new(format!("keep a copy in {} and {doing}", path.display()), move || {
         let kept =
             lost::keep(place, &name, |write| content::read(connections, id, write).map(drop));

@@ -89,7 +89,7 @@ fn check_drafts(report: &mut Report<'_>, directory: &Path) -> Result<(), Fault> 
         if found.kind != Kind::File || now.saturating_sub(written) < OLD {
             continue;
         }
-        let to = lost::directory(place)?.join(name);
+        let to = lost::directory(place)?;
         let mend = Mend::new(format!("move it to {}", to.display()), || {
             lost::take(place, directory, name)
                 .map(|path| format!("moved it to {}", path.display()))
