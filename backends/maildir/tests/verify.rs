@@ -192,6 +192,28 @@ fn nothing_is_overwritten_by_what_has_come_from_the_same_place() {
     assert!(lost.iter().all(|name| name.starts_with("alice%2Fnew%2Fa%25b")), "{lost:?}");
 }
 
+/// Anybody can make one in his own mailbox: it takes no room.
+#[test]
+fn of_a_huge_file_of_holes_little_is_read() {
+    let store = Store::new();
+    let path = store.path("alice/cur/17.holes:2,");
+    let size = 4 << 40;
+    fs::File::create(&path).unwrap().set_len(size).unwrap();
+    let files = Arc::new(Recording::new(Arc::new(Kernel::new()), store.place.root()));
+    let maildir = store.place.store("", files.clone());
+    let mut findings = Vec::new();
+    maildir.verify(Repair::Yes, &mut |finding| findings.push(finding)).unwrap();
+    let reads = files.take().iter().filter(|line| line.starts_with("read_at ")).count();
+    assert!((200..400).contains(&reads), "{reads}");
+    assert_eq!((findings.len(), findings[0].kind), (1, Damage), "{findings:?}");
+    assert!(findings[0].what.contains("not looked at"), "{findings:?}");
+    assert_eq!(findings[0].remedy, Remedy::Nothing);
+    // What is mail at its end is none of it.
+    let file = fs::File::options().append(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut &file, b"text").unwrap();
+    assert_eq!(store.verify(Repair::No).0, []);
+}
+
 #[test]
 fn what_has_as_long_a_name_as_there_can_be_is_moved_too() {
     let store = Store::new();

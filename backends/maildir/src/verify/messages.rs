@@ -118,6 +118,18 @@ fn message(
                 "look for the message in a backup or in the sender's log",
             ),
         ),
+        Ok(Content::NullsAsFar) => findings.tell(
+            at,
+            Fault::damage(
+                format!(
+                    "begins with {} MiB of NULs and ends with NULs; the rest of its {} octets \
+                     was not looked at",
+                    content::LOOKED_AT_MAX >> 20,
+                    status.size
+                ),
+                "it is hardly a message; look into it, and move it away",
+            ),
+        ),
         Ok(Content::Plain) if said.is_some_and(|said| said != status.size) => {
             let said = said.unwrap_or_default();
             let reason = if said > status.size { "part of it is missing" } else { "it has grown" };
@@ -135,9 +147,10 @@ fn message(
 
 fn look_inside(files: &dyn Files, folder: &Folder, dir: &Dir, name: &Path) -> io::Result<Content> {
     let file = files.open(dir, name)?;
-    match folder.objection(&files.stat_file(&file)?) {
+    let status = files.stat_file(&file)?;
+    match folder.objection(&status) {
         Some(why) => Err(io::Error::other(why)),
-        None => content::look(files, &file),
+        None => content::look(files, &file, status.size),
     }
 }
 
