@@ -12,8 +12,12 @@ use crate::{
     fault::{Doing, Fault, Meaning},
     schema,
 };
+#[cfg(feature = "reader")]
+use postino_files::process;
 use postino_files::{Dir, Files, Identity, Kind, Lock, Space, root::open_or_make};
 use rusqlite::{Connection, OpenFlags};
+#[cfg(feature = "reader")]
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{
     ffi::OsStr,
     fs, io,
@@ -29,6 +33,10 @@ const FILE_MODE: u32 = 0o600;
 
 /// What the file is called until it is whole, behind a number of its own.
 const DRAFT_SUFFIX: &str = ".new";
+
+/// No draft that is being written was last written so long ago.
+#[cfg(feature = "reader")]
+pub(crate) const DRAFT_OLD: Duration = Duration::from_secs(3_600);
 
 /// What SQLite calls the files that may hold what a database does not hold yet.
 const LOG_SUFFIXES: [&str; 2] = ["-wal", "-journal"];
@@ -195,7 +203,8 @@ impl Place {
 
     /// Makes a file of what `fill` writes to the path that it is given, durably; it
     /// has its name once it is whole. Anything in its place stays, and is an error;
-    /// a failure leaves nothing. `doing` has the file as its object.
+    /// a failure leaves nothing. Old drafts of the same file go, which a killed process
+    /// has left. `doing` has the file as its object.
     #[cfg(feature = "reader")]
     pub(crate) fn make_whole(
         &self,
@@ -212,6 +221,7 @@ impl Place {
         let (name, draft) = self.names().map_err(|e| failed(&e))?;
         let (name, draft) = (name, draft.as_path());
         let directory = self.files.open_root(self.directory()).map_err(|e| failed(&e))?;
+        self.remove_drafts(&directory);
         drop(self.files.create(&directory, draft, FILE_MODE).map_err(|e| failed(&e))?);
         let made = fill(&self.directory().join(draft)).and_then(|()| {
             let whole = self.files.open(&directory, draft).map_err(|e| failed(&e))?;
@@ -226,6 +236,26 @@ impl Place {
             let _ = self.files.unlink(&directory, name);
             failed(&error)
         })
+    }
+
+    /// Removes this user's drafts that nobody has written to for [`DRAFT_OLD`]. What
+    /// stays is only in the way of nobody.
+    #[cfg(feature = "reader")]
+    fn remove_drafts(&self, directory: &Dir) {
+        let files = &*self.files;
+        let names = files.read_dir(directory, usize::MAX).unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        for name in names.iter().map(Path::new).filter(|name| self.is_draft(name)) {
+            let Ok(status) = files.stat(directory, name) else { continue };
+            let written = Duration::from_secs(u64::try_from(status.written).unwrap_or(0));
+            if status.kind == Kind::File
+                && status.owner == process::user()
+                && now.saturating_sub(written) > DRAFT_OLD
+                && let Err(error) = files.unlink(directory, name)
+            {
+                log::warn!("cannot remove {}: {error}", directory.path_to(name).display());
+            }
+        }
     }
 
     /// Whether a file of this name beside the database is a draft of it that was

@@ -12,12 +12,13 @@ use common::{
 use postino_store::{DeliveryError, MailStore, ReadError};
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::{Duration, SystemTime},
 };
 
 /// 30 MiB in large bodies, and some small ones.
@@ -147,4 +148,45 @@ fn a_failed_backup_leaves_nothing() {
     store.backup(&other.path(), &mut goes).unwrap_err();
     assert!(other.names().is_empty(), "{:?}", other.names());
     assert_whole(&place.path());
+}
+
+#[test]
+fn what_a_killed_backup_has_left_goes_with_the_next_one() {
+    let (place, other) = (Place::new(), Place::new());
+    deliver(&place.open(), mailbox("alice@example.org")).unwrap();
+    let make = |name: &str, minutes: u64| {
+        let path = other.directory().join(name);
+        let time = SystemTime::now() - Duration::from_secs(minutes * 60);
+        let file = fs::File::create(&path).unwrap();
+        file.set_modified(time).unwrap();
+        path
+    };
+    make("mail.db.0123456789abcdef.new", 61);
+    make("mail.db.1123456789abcdef.new", 6_100);
+    let kept = [
+        // Another backup writes it.
+        "mail.db.2123456789abcdef.new",
+        "other.db.0123456789abcdef.new",
+        "mail.db.0123456789abcdef.new.gz",
+        "mail.db.new",
+        "mail.db.3123456789abcdef.new",
+        "mail.db.4123456789abcdef.new",
+        "mail.db.5123456789abcdef.new",
+    ];
+    make(kept[0], 58);
+    kept[1..4].iter().for_each(|name| drop(make(name, 61)));
+    symlink("mail.db.new", other.directory().join(kept[4])).unwrap();
+    fs::create_dir(other.directory().join(kept[5])).unwrap();
+    let theirs = make(kept[6], 61);
+    let is_root = fs::metadata(&theirs).unwrap().uid() == 0;
+    if is_root {
+        chown(&theirs, Some(65_534), None).unwrap();
+    }
+    place.store().backup(&other.path(), &mut |_, _| {}).unwrap();
+    let mut expected = vec!["mail.db"];
+    expected.extend(&kept[..if is_root { 7 } else { 6 }]);
+    expected.sort_unstable();
+    let mut names = other.names();
+    names.sort_unstable();
+    assert_eq!(names, expected);
 }

@@ -7,7 +7,10 @@ use super::{
     lost,
     report::{Mend, Report},
 };
-use crate::{fault::Fault, place::Found};
+use crate::{
+    fault::Fault,
+    place::{DRAFT_OLD, Found},
+};
 use postino_files::{Kind, Status};
 use std::{
     io,
@@ -23,9 +26,6 @@ const ALL_WRITE: u32 = 0o002;
 
 /// What SQLite has beside a database while it is used.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
-
-/// Nobody writes to a draft so seldom.
-const OLD: Duration = Duration::from_secs(3_600);
 
 /// Names in the directory that are looked at.
 const NAMES_MAX: usize = 10_000;
@@ -86,7 +86,7 @@ fn check_drafts(report: &mut Report<'_>, directory: &Path) -> Result<(), Fault> 
         let path = directory.join(name);
         let Some(found) = status(report, &path)? else { continue };
         let written = Duration::from_secs(u64::try_from(found.written).unwrap_or(0));
-        if found.kind != Kind::File || now.saturating_sub(written) < OLD {
+        if found.kind != Kind::File || now.saturating_sub(written) < DRAFT_OLD {
             continue;
         }
         let to = lost::directory(place)?;
