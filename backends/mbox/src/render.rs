@@ -7,15 +7,25 @@
 //! long the second will be.
 
 use memchr::memchr;
-use postino_store::{Delivery, DeliveryError, LineEnds, Message};
+use postino_store::{Delivery, DeliveryError, LineEnds, Message, Timestamp};
 use sha2::{Digest, Sha256};
-use std::io::{self, BufRead};
+use std::{
+    io::{self, BufRead},
+    time::Duration,
+};
 
 /// Octets that are converted at once.
 const PIECE_OCTETS: usize = 32 * 1024;
 
 /// What begins a message, behind an empty line.
 pub(crate) const FROM: &[u8] = b"From ";
+
+/// The longest reverse-path that SMTP has, in octets (RFC 5321, section 4.5.3.1.3).
+/// Readers need not take a longer line for a From_ line.
+const SENDER_OCTETS_MAX: usize = 256;
+
+/// The end of the year 9999: a later one has more digits than readers look for.
+const LATEST: Duration = Duration::from_secs(253_402_300_799);
 
 /// Which lines of a message are quoted by a `>` in front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,17 +113,20 @@ pub(crate) fn fingerprint(from_line: &[u8]) -> u32 {
     digest.iter().take(4).fold(0, |sum, octet| sum << 8 | u32::from(*octet))
 }
 
-/// `From SENDER DATE`, as mbox(5) has it. Blanks would end the sender, and a
-/// control character could end the line.
+/// `From SENDER DATE`, as mbox(5) has it, which every reader must take for one: else
+/// the message would become part of the one before. Blanks would end the sender, and
+/// a control character could end the line.
 pub(crate) fn from_line(message: &Message) -> Vec<u8> {
     let sender: String = match message.reverse_path.as_str() {
-        "" => "MAILER-DAEMON".to_owned(),
+        path if path.is_empty() || path.len() > SENDER_OCTETS_MAX => "MAILER-DAEMON".to_owned(),
         path => path
             .chars()
             .map(|c| if c.is_whitespace() || c.is_control() { '-' } else { c })
             .collect(),
     };
-    format!("From {sender} {}\n", message.received.asctime_utc()).into_bytes()
+    let since_epoch = message.received.since_epoch.min(LATEST);
+    let received = Timestamp { since_epoch, ..message.received };
+    format!("From {sender} {}\n", received.asctime_utc()).into_bytes()
 }
 
 /// The message on its way: line ends first, then quotes.

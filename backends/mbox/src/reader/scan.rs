@@ -315,3 +315,45 @@ impl Text {
         (digest, octets, Flags::from_letters(&self.letters), self.oddities)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{FromLine, is_dated};
+    use crate::render;
+    use postino_store::{Body, Message, Timestamp};
+    use std::time::Duration;
+
+    #[test]
+    fn every_from_line_that_a_delivery_writes_begins_a_message() {
+        let last_second = 253_402_300_799;
+        let seconds = (0..=40).map(|nth| last_second / 40 * nth).chain([
+            last_second,
+            last_second + 1,
+            1 << 40,
+            1 << 62,
+            u64::MAX,
+        ]);
+        let senders = ["", "-", "a@b", "Tue Nov@24", "\u{a0}\u{2028}\u{85}\r\n\0\t@e", "\u{1f600}"];
+        let long = [254, 256, 257, 2_000, 2_100, 70_000].map(|octets| "a".repeat(octets));
+        let wide = ["\u{e9}".repeat(128), "\u{e9}".repeat(129)];
+        let senders = senders.iter().map(|sender| (*sender).to_owned()).chain(long).chain(wide);
+        let senders: Vec<String> = senders.collect();
+        for seconds in seconds {
+            let since_epoch = Duration::from_secs(seconds);
+            for offset_minutes in [-840, 0, 840] {
+                let received = Timestamp { since_epoch, offset_minutes };
+                for sender in &senders {
+                    let body = Body::in_memory(Vec::new());
+                    let message = Message::new(received, sender.clone(), false, body);
+                    let line = render::from_line(&message);
+                    let text = String::from_utf8_lossy(&line);
+                    assert!(is_dated(&line), "{text}");
+                    assert!(text.ends_with('\n') && text.matches('\n').count() == 1, "{text}");
+                    let read = FromLine::parse(&line).and_then(|line| line.date);
+                    let second = read.map(|read| read.since_epoch.as_secs());
+                    assert_eq!(second, Some(seconds.min(last_second)), "{text}");
+                }
+            }
+        }
+    }
+}
