@@ -301,6 +301,41 @@ fn each_damage_is_found_said_and_mended_without_losing_an_octet() {
 }
 
 #[test]
+fn nothing_is_locked_while_a_finding_is_told() {
+    let kernel = Kernel::new();
+    for Damage { name, make, .. } in damages() {
+        for repair in [Repair::No, Repair::Yes] {
+            let place = Place::new();
+            let store = place.open();
+            make(&place);
+            let ours = std::process::id().to_string();
+            let mut told = 0;
+            let report = &mut |finding: Finding| {
+                told += 1;
+                let lock_file = fs::read_to_string(place.dotlock()).unwrap_or_default();
+                // One that tells the next delivery what is torn is left on purpose.
+                let is_held =
+                    lock_file.lines().next() == Some(&ours) && !lock_file.contains("torn");
+                assert!(!is_held, "{name}: {finding:?}");
+                let root = kernel.open_root(&place.root()).unwrap();
+                for file in names(&place.root()) {
+                    let is_file = place.root().join(&file).symlink_metadata().unwrap().is_file();
+                    if is_file {
+                        let file = kernel.open_update(&root, Path::new(&file)).unwrap();
+                        assert!(
+                            kernel.try_lock(&file, Lock::Fcntl).unwrap(),
+                            "{name}: {finding:?}"
+                        );
+                    }
+                }
+            };
+            reading(&store).verify(repair, report).unwrap();
+            assert!(told > 0, "{name}");
+        }
+    }
+}
+
+#[test]
 fn what_is_mended_lies_under_a_name_that_tells_where_it_was() {
     let place = Place::new();
     let store = place.store_with("/%d/%n/mbox", Arc::new(Kernel::new()), Options::default());

@@ -4,7 +4,8 @@
 //! in them.
 //! May not: remove anything; what is in the way is moved into `.postino-lost`.
 //! Holds: only what belongs to the store is touched: names that no mailbox has are
-//! other programs', those with a dot in front not even spoken of.
+//! other programs', those with a dot in front not even spoken of. What is found is
+//! told when all locks are given back, as whoever hears of it may take its time.
 
 mod lost;
 mod mailbox;
@@ -41,7 +42,8 @@ impl Reader<'_> {
         let root = self.root()?;
         let lost = Lost::below(&**self.files, &root);
         let verified = Verified::default();
-        let mut check = Check { reader: *self, lost, repair, report, verified };
+        let found = Vec::new();
+        let mut check = Check { reader: *self, lost, repair, report, found, verified };
         check.directory(&root, Path::new(""), self.template.depth())?;
         Ok(check.verified)
     }
@@ -53,6 +55,8 @@ struct Check<'a> {
     lost: Lost<'a>,
     repair: Repair,
     report: &'a mut dyn FnMut(Finding),
+    /// What was found, perhaps under locks that are still held, and not told yet.
+    found: Vec<Finding>,
     verified: Verified,
 }
 
@@ -80,25 +84,35 @@ impl Check<'_> {
         names.sort_unstable();
         for name in &names {
             let below = above.join(name);
-            let entry = Entry { dir, name: Path::new(name), below: &below };
-            let octets = name.as_bytes();
-            if is_ours(octets) {
-                let is_draft = octets.starts_with(DRAFT.as_bytes());
-                if is_draft || octets.starts_with(dotlock::ASIDE.as_bytes()) {
-                    self.leftover(&entry)?;
-                }
-            } else if below != Path::new(LOST_AND_FOUND) {
-                match files.stat(dir, entry.name) {
-                    Ok(status) if levels > 1 => self.between(&entry, &status, levels - 1)?,
-                    Ok(status) => self.place(&entry, &status)?,
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(cause) => {
-                        return Err(DeliveryError::io("look at", entry.path(), cause).into());
-                    }
-                }
-            }
+            let checked = self.entry(&Entry { dir, name: Path::new(name), below: &below }, levels);
+            self.tell();
+            checked?;
         }
         Ok(())
+    }
+
+    /// Checks what lies in a directory below which mailboxes lie so many levels deep.
+    fn entry(&mut self, entry: &Entry<'_>, levels: usize) -> Result<(), ReadError> {
+        let octets = entry.name.as_os_str().as_bytes();
+        if is_ours(octets) {
+            let is_left =
+                [DRAFT, dotlock::ASIDE].iter().any(|of| octets.starts_with(of.as_bytes()));
+            return if is_left { self.leftover(entry) } else { Ok(()) };
+        }
+        if entry.below == Path::new(LOST_AND_FOUND) {
+            return Ok(());
+        }
+        match self.reader.files.stat(entry.dir, entry.name) {
+            Ok(status) if levels > 1 => self.between(entry, &status, levels - 1),
+            Ok(status) => self.place(entry, &status),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(cause) => Err(DeliveryError::io("look at", entry.path(), cause).into()),
+        }
+    }
+
+    /// Tells what was found, while no lock is held.
+    fn tell(&mut self) {
+        self.found.drain(..).for_each(&mut *self.report);
     }
 
     /// What lies above mailboxes.
@@ -282,13 +296,7 @@ impl Check<'_> {
         advice: impl Into<String>,
         remedy: Remedy,
     ) {
-        self.found(
-            FindingKind::Stray,
-            at.as_ref().display().to_string(),
-            what.into(),
-            advice.into(),
-            remedy,
-        );
+        self.note(FindingKind::Stray, at, what, advice, remedy);
     }
 
     fn damage(
@@ -298,23 +306,19 @@ impl Check<'_> {
         advice: impl Into<String>,
         remedy: Remedy,
     ) {
-        self.found(
-            FindingKind::Damage,
-            at.as_ref().display().to_string(),
-            what.into(),
-            advice.into(),
-            remedy,
-        );
+        self.note(FindingKind::Damage, at, what, advice, remedy);
     }
 
-    fn found(
+    /// Notes what was found.
+    fn note(
         &mut self,
         kind: FindingKind,
-        place: String,
-        what: String,
-        advice: String,
+        at: impl AsRef<Path>,
+        what: impl Into<String>,
+        advice: impl Into<String>,
         remedy: Remedy,
     ) {
-        (self.report)(Finding { kind, place, what, advice, remedy });
+        let place = at.as_ref().display().to_string();
+        self.found.push(Finding { kind, place, what: what.into(), advice: advice.into(), remedy });
     }
 }

@@ -18,8 +18,7 @@ use crate::{
     lengths::Lengths,
     tail,
 };
-use postino_store::{DeliveryError, FindingKind, ReadError, Remedy, Repair};
-use std::path::Path;
+use postino_store::{DeliveryError, ReadError, Remedy, Repair};
 
 /// What becomes of a stale lock file.
 const BREAKING: &str = "break it, as the next delivery would";
@@ -186,14 +185,7 @@ impl Check<'_> {
             if message.octets == 0 {
                 let what = "begins a message without any text";
                 let advice = "it can be removed (postino delete)";
-                let place = at(&entry.path(), message.at);
-                self.found(
-                    FindingKind::Stray,
-                    place,
-                    what.to_owned(),
-                    advice.to_owned(),
-                    Remedy::Nothing,
-                );
+                self.stray(at(entry, message.at), what, advice, Remedy::Nothing);
             }
         }
         if let Some(last) = found.last().filter(|last| last.end == last.next) {
@@ -211,8 +203,7 @@ impl Check<'_> {
         advice: &str,
         remedy: Remedy,
     ) {
-        let place = at(&entry.path(), offset);
-        self.found(FindingKind::Damage, place, what.into(), advice.to_owned(), remedy);
+        self.damage(at(entry, offset), what, advice, remedy);
     }
 }
 
@@ -260,6 +251,6 @@ fn describe(odd: Odd) -> (String, &'static str) {
     (what.to_owned(), advice)
 }
 
-fn at(path: &Path, octet: u64) -> String {
-    format!("{}, octet {octet}", path.display())
+fn at(entry: &Entry<'_>, octet: u64) -> String {
+    format!("{}, octet {octet}", entry.path().display())
 }
