@@ -104,7 +104,7 @@ fn damages() -> Vec<Damage> {
             |place| write(place, "Dear diary\n\nFrom now on\n"),
             "holds no message",
             Stray,
-            true,
+            false,
         ),
         ("no date", |place| write(place, "From a@b\n\ntext\n\n"), "without a date", Bad, false),
         (
@@ -360,6 +360,27 @@ fn what_is_mended_lies_under_a_name_that_tells_where_it_was() {
         .collect();
     octets.sort_unstable();
     assert_eq!(octets, ["\0\0\0", "\0\0\0", "rubbish\n", "rubbish\n"]);
+}
+
+#[test]
+fn what_is_no_mbox_stays_where_it_is() {
+    let place = Place::new();
+    let store = place.open();
+    deliver_to(&store, "alice").unwrap();
+    let others: [(&str, &[u8]); 3] = [
+        ("alice-2025.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03"),
+        ("bob", b"*mbx*\r\n6924a3a500000001\r\n"),
+        ("aliases", b"root: alice\n"),
+    ];
+    for (name, octets) in others {
+        fs::write(place.root().join(name), octets).unwrap();
+    }
+    let (found, verified) = verify(&store, Repair::Yes);
+    assert_eq!((found.len(), verified.mailboxes), (others.len(), 1), "{found:?}");
+    assert!(found.iter().all(|finding| finding.remedy == Remedy::Nothing), "{found:?}");
+    for (name, octets) in others {
+        assert_eq!(fs::read(place.root().join(name)).unwrap(), octets, "{name}");
+    }
 }
 
 #[test]

@@ -126,10 +126,10 @@ impl Check<'_> {
             scanner.skip_to_message().map_err(|cause| read(file, cause))?;
             let first = scanner.at();
             if first >= sound.end {
+                // It may be another program's, and wanted where it is.
                 let what = "holds no message: it is no mbox";
                 let advice = "mail for this mailbox is refused for now; if no program needs the file, move it out of the store";
-                let remedy = self.put_away(entry);
-                self.stray(entry.path(), what, advice, remedy);
+                self.stray(entry.path(), what, advice, Remedy::Nothing);
                 return Ok(Ends::Alone);
             }
             let remedy = self.remedy(self.lost.name_for(entry.below, "beginning"), |new_name| {
