@@ -5,6 +5,12 @@
 //! Holds: whenever it is broken off, the name means the whole old file or the whole
 //! new one; what others without these locks have written to the old one meanwhile
 //! stops it.
+//!
+//! The mailbox is another file then. Whoever had the old one open and waited for the
+//! kernel's lock alone must look at the name again once it has the lock, as deliveries
+//! here do; a program that does not, writes to a file that nobody sees any more. The
+//! lock file keeps those away that heed it. Moving the rest up within the file would
+//! be no better: a crash amid it leaves a mixture to everybody.
 
 use crate::{lock::Locking, mailbox::Mailbox};
 use postino_files::{Dir, File, Files, Lock, Status};
