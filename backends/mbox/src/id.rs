@@ -11,7 +11,7 @@ use std::fmt;
 const OCTETS: usize = 6;
 
 /// What begins the SHA-256 of a message as it is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TextDigest([u8; OCTETS]);
 
 impl TextDigest {

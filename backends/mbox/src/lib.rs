@@ -113,6 +113,8 @@ pub struct Mbox {
     root: Root,
     mailboxes: Mailboxes,
     locking: Locking,
+    #[cfg(feature = "reader")]
+    places: reader::Places,
 }
 
 /// What takes the result of the delivery at a place of the batch.
@@ -135,6 +137,8 @@ impl Mbox {
             }),
             mailboxes: Mailboxes::new(file_mode, directory_mode),
             locking: Locking::new(locks),
+            #[cfg(feature = "reader")]
+            places: reader::Places::default(),
             template,
             format,
             files,
@@ -442,8 +446,8 @@ impl Mbox {
 #[cfg(feature = "reader")]
 impl Mbox {
     fn reading(&self) -> reader::Reader<'_> {
-        let Self { template, files, format, root, mailboxes, locking } = self;
-        reader::Reader { template, files, format: *format, root, mailboxes, locking }
+        let Self { template, files, format, root, mailboxes, locking, places } = self;
+        reader::Reader { template, files, format: *format, root, mailboxes, locking, places }
     }
 }
 

@@ -12,12 +12,15 @@ mod lines;
 mod listing;
 mod names;
 mod open;
+mod places;
 mod remove;
 mod replace;
 mod scan;
 mod text;
 mod unquote;
 mod verify;
+
+pub(crate) use places::Places;
 
 use crate::{lock::Locking, mailbox::Mailboxes, render::Format};
 use postino_files::{Files, root::Root};
@@ -33,4 +36,5 @@ pub(crate) struct Reader<'a> {
     pub(crate) root: &'a Root,
     pub(crate) mailboxes: &'a Mailboxes,
     pub(crate) locking: &'a Locking,
+    pub(crate) places: &'a Places,
 }

@@ -9,10 +9,11 @@ use common::{
     BODY, HEADER, Place, STORED, alice, deliver_to, delivery, listed, mailbox, mailboxes, read,
     reading,
 };
-use postino_files::{Files, Kernel, Lock};
+use postino_files::{Files, Kernel, Lock, testing::Recording};
 use postino_mbox::{Format, Mbox, Options};
 use postino_store::{
-    Body, DeliveryError, Flags, IfMissing, MailStore, MailboxName, ReadError, Repair,
+    Body, DeliveryError, DeliveryId, Flags, IfMissing, MailStore, MailboxName, MessageInfo,
+    ReadError, Repair,
 };
 use std::{
     fs,
@@ -150,6 +151,46 @@ fn a_message_is_found_after_others_have_moved_it() {
         assert_eq!(open.info, found);
     }
     assert!(matches!(reading(&store).open(&alice(), &before[0]), Err(ReadError::NoSuchMessage)));
+}
+
+#[test]
+fn many_messages_that_others_have_moved_are_found_by_one_search() {
+    let place = Place::new();
+    let counting = Arc::new(Recording::new(Arc::new(Kernel::new()), place.root()));
+    let store = place.store_with("", counting.clone(), Options::default());
+    store.open().unwrap();
+    let count: usize = 60;
+    for n in 0..count {
+        deliver_body(&store, format!("{n}\r\n{}", "text\r\n".repeat(5_000)).as_bytes());
+    }
+    let messages = listed(reading(&store), &alice());
+    counting.take();
+    let reads = || counting.take().iter().filter(|line| line.starts_with("read_at")).count();
+    let _ = listed(reading(&store), &alice());
+    let search = reads();
+    let digest = |message: &MessageInfo| message.id.as_str().split_once('-').unwrap().1.to_owned();
+    let other = place.open();
+    for gone in [0, 30] {
+        reading(&other).remove(&alice(), &messages[gone]).unwrap();
+        for message in &messages {
+            let opened = reading(&store).open(&alice(), message);
+            match &opened {
+                Ok(open) => assert_eq!(digest(&open.info), digest(message)),
+                Err(error) => assert!(matches!(error, ReadError::NoSuchMessage), "{error}"),
+            }
+            let is_gone = message == &messages[0] || (gone == 30 && message == &messages[30]);
+            assert_eq!(opened.is_err(), is_gone);
+        }
+        let reads = reads();
+        assert!(reads < 4 * search + 12 * count, "{reads} calls; a search makes {search}");
+    }
+    // What comes later is not taken for missing.
+    let last = deliver_body(&other, b"last\r\n");
+    let moved = MessageInfo {
+        id: DeliveryId::new(format!("7-{}", &last[last.len() - 12..])),
+        ..messages[1].clone()
+    };
+    assert_eq!(reading(&store).open(&alice(), &moved).unwrap().info.id.as_str(), last);
 }
 
 #[test]
@@ -404,8 +445,7 @@ fn a_root_that_is_not_there_is_missing_and_one_without_a_marker_is_read() {
 #[test]
 fn a_large_message_takes_little_memory_and_is_read_in_one_pass() {
     let place = Place::new();
-    let counting =
-        Arc::new(postino_files::testing::Recording::new(Arc::new(Kernel::new()), place.root()));
+    let counting = Arc::new(Recording::new(Arc::new(Kernel::new()), place.root()));
     let store = place.store_with("", counting.clone(), Options::default());
     store.open().unwrap();
     let octets = 5 * 1024 * 1024;

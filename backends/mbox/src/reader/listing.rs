@@ -9,6 +9,7 @@
 use super::{
     Reader,
     access::{Held, NO_MBOX, Opened, Patience, stray},
+    places::Place,
     scan::{Found, Scanner, hinted},
 };
 use crate::id;
@@ -38,7 +39,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The message of this id: at its place, or where others have moved it.
+    /// The message of this id: at its place, or where others have moved it. Only the
+    /// first of many that were moved is searched for.
     pub(crate) fn find(&self, path: &Path, id: &str) -> Result<MessageInfo, ReadError> {
         let Some((at, digest)) = id::parse(id) else {
             // Whether the mailbox is there is to be told all the same.
@@ -48,9 +50,17 @@ impl Reader<'_> {
         let opened = self.open_mailbox(self.root()?, path)?;
         if let Some(held) = self.hold_mbox(&opened, Patience::None)? {
             let file = &opened.mailbox.file;
-            let found = self.one(file, at, held.sound.end).map_err(|cause| read(file, cause))?;
-            if let Some(found) = found.filter(|found| found.digest == digest) {
-                return Ok(found.info());
+            let known = self.places.of(digest, &held.status);
+            let moved = if let Place::At(at) = known { Some(at) } else { None };
+            for at in [Some(at), moved].into_iter().flatten() {
+                let found =
+                    self.one(file, at, held.sound.end).map_err(|cause| read(file, cause))?;
+                if let Some(found) = found.filter(|found| found.digest == digest) {
+                    return Ok(found.info());
+                }
+            }
+            if known == Place::Nowhere {
+                return Err(ReadError::NoSuchMessage);
             }
         }
         let found = self.gather(path)?.into_iter().find(|found| found.digest == digest);
@@ -77,20 +87,21 @@ impl Reader<'_> {
         for _ in 0..TRIES {
             let opened = self.open_mailbox(self.root()?, path)?;
             let lock = |patience| self.hold_mbox(&opened, patience);
-            if let Some(found) = self.go_through(&opened, &lock)? {
+            if let Some((found, status)) = self.go_through(&opened, &lock)? {
+                self.places.keep(status, &found);
                 return Ok(found);
             }
         }
         Err(DeliveryError::Locked { holder: None }.into())
     }
 
-    /// All messages of a mailbox as they are under the locks that `lock` takes; none
-    /// where it was changed meanwhile.
+    /// All messages of a mailbox as they are under the locks that `lock` takes, and
+    /// what the file was at the end; none where it was changed meanwhile.
     pub(super) fn go_through<'a>(
         &self,
         opened: &'a Opened,
         lock: &dyn Fn(Patience) -> Result<Option<Held<'a>>, ReadError>,
-    ) -> Result<Option<Vec<Found>>, ReadError> {
+    ) -> Result<Option<(Vec<Found>, Status)>, ReadError> {
         let file = &opened.mailbox.file;
         let mut found: Vec<Found> = Vec::new();
         let mut at = 0;
@@ -119,7 +130,7 @@ impl Reader<'_> {
             }
             at = scanner.at();
             if at >= end {
-                return Ok(Some(found));
+                return Ok(Some((found, held.status)));
             }
             before = Some(held.status);
         }

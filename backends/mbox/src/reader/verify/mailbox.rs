@@ -99,7 +99,7 @@ impl Check<'_> {
                 Ends::Alone => return Ok(()),
                 Ends::Seen => {}
             }
-            if let Some(found) = reader.go_through(&opened, &lock)? {
+            if let Some((found, _)) = reader.go_through(&opened, &lock)? {
                 self.messages(entry, &found);
                 return Ok(());
             }
