@@ -171,9 +171,9 @@ impl Files for Kernel {
         Ok(rustix::io::write(file, octets)?)
     }
 
-    fn set_access(&self, file: &File, group: u32, mode: u32) -> io::Result<()> {
-        // A group of this number is no "unchanged": that is u32::MAX, and nobody's.
-        fs::fchown(file, None, Some(fs::Gid::from_raw(group)))?;
+    fn set_access(&self, file: &File, owner: u32, group: u32, mode: u32) -> io::Result<()> {
+        // No number here is "unchanged": that is u32::MAX, and nobody's.
+        fs::fchown(file, Some(fs::Uid::from_raw(owner)), Some(fs::Gid::from_raw(group)))?;
         Ok(fs::fchmod(file, Mode::from_raw_mode(mode))?)
     }
 

@@ -104,10 +104,11 @@ pub trait Files: Send + Sync {
     /// than given. [`Files::write_all`] is for callers.
     fn write(&self, file: &File, octets: &[u8]) -> io::Result<usize>;
 
-    /// Gives an open file this group and exactly this mode, in this order: nobody
-    /// gets a right that he would not have in the end. A group that this process is
-    /// not in is EPERM, unless the file has it already.
-    fn set_access(&self, file: &File, group: u32, mode: u32) -> io::Result<()>;
+    /// Gives an open file, or what was opened as one, this owner and group and exactly
+    /// this mode, in this order: nobody gets a right that he would not have in the
+    /// end. An owner that the file does not have, or a group that this process is not
+    /// in, is EPERM for all but root, unless the file has it already.
+    fn set_access(&self, file: &File, owner: u32, group: u32, mode: u32) -> io::Result<()>;
 
     /// Cuts a file to this length, which may be its own.
     fn truncate(&self, file: &File, octets: u64) -> io::Result<()>;

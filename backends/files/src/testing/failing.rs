@@ -185,8 +185,8 @@ impl Files for Failing {
         }
     }
 
-    fn set_access(&self, file: &File, group: u32, mode: u32) -> io::Result<()> {
-        self.pass(Call::SetAccess, || self.inner.set_access(file, group, mode))
+    fn set_access(&self, file: &File, owner: u32, group: u32, mode: u32) -> io::Result<()> {
+        self.pass(Call::SetAccess, || self.inner.set_access(file, owner, group, mode))
     }
 
     fn truncate(&self, file: &File, octets: u64) -> io::Result<()> {

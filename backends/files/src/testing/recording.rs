@@ -118,9 +118,9 @@ impl Files for Recording {
         self.inner.write(file, octets)
     }
 
-    fn set_access(&self, file: &File, group: u32, mode: u32) -> io::Result<()> {
+    fn set_access(&self, file: &File, owner: u32, group: u32, mode: u32) -> io::Result<()> {
         self.record("set_access", &[file.path()]);
-        self.inner.set_access(file, group, mode)
+        self.inner.set_access(file, owner, group, mode)
     }
 
     fn truncate(&self, file: &File, octets: u64) -> io::Result<()> {

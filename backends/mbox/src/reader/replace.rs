@@ -39,7 +39,7 @@ pub(super) fn without(
     let draft = Draft::make(files, dir)?;
     let failed = |doing, cause| DeliveryError::io(doing, draft.path(), cause);
     files
-        .set_access(&draft.file, seen.group, seen.mode)
+        .set_access(&draft.file, seen.owner, seen.group, seen.mode)
         .map_err(|cause| failed("give the mailbox's access to", cause))?;
     // Whoever finds the new file under the name finds it locked until all is done;
     // the first lock is for who looks for drafts that nobody has any more.
