@@ -34,8 +34,9 @@ use postino_files::{
 };
 use postino_store::{DeliveryError, Failure, Timestamp};
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -311,8 +312,19 @@ fn judge(
         _ if age > STALE_SECONDS => format!("it is {age} s old"),
         _ => return Err(DeliveryError::Locked { holder: content.holder(home) }.into()),
     };
-    let lengths = content.lengths.filter(|_| status.owner == process::user());
+    let lengths = content.lengths.filter(|_| is_believed(files, dir, name, status));
     Ok(Verdict { reason, lengths })
+}
+
+/// Whether a lock file is believed what it says of the mailbox: ours is, and by root
+/// also one of the mailbox's owner.
+fn is_believed(files: &dyn Files, dir: &Dir, name: &Path, status: &Status) -> bool {
+    let is_owners = || {
+        let name = name.as_os_str().as_bytes().strip_suffix(SUFFIX.as_bytes());
+        let mailbox = name.map(|name| files.stat(dir, Path::new(OsStr::from_bytes(name))));
+        mailbox.is_some_and(|found| found.is_ok_and(|found| found.owner == status.owner))
+    };
+    status.owner == process::user() || (process::user() == 0 && is_owners())
 }
 
 /// A lock file as it is found where none is needed.

@@ -32,6 +32,7 @@ mod id;
 mod lengths;
 mod lock;
 mod mailbox;
+mod owners;
 #[cfg(feature = "reader")]
 mod reader;
 mod render;

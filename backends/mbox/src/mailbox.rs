@@ -7,7 +7,8 @@
 //! directory up to the root durable, even where all are there: who made them may
 //! have been killed before.
 
-use postino_files::{Dir, File, Files, Identity, Kind, Status, process};
+use crate::owners::Owners;
+use postino_files::{Dir, File, Files, Identity, Kind, Status};
 use postino_store::{DeliveryError, Failure};
 use std::{
     collections::HashMap,
@@ -21,9 +22,6 @@ const KNOWN_MAX: usize = 4096;
 
 /// Tries to open a file that others make and remove meanwhile.
 const TRIES: usize = 3;
-
-/// Whoever may do everything anyhow.
-const ROOT_USER: u32 = 0;
 
 /// Opens and makes mailboxes.
 pub(crate) struct Mailboxes {
@@ -73,6 +71,18 @@ impl Mailboxes {
         path: &Path,
         make: bool,
     ) -> Result<Option<Chain>, DeliveryError> {
+        self.chain_of(Owners::to_deliver(), files, root, path, make)
+    }
+
+    /// The same where these users may own them.
+    pub(crate) fn chain_of(
+        &self,
+        owners: Owners,
+        files: &dyn Files,
+        root: Dir,
+        path: &Path,
+        make: bool,
+    ) -> Result<Option<Chain>, DeliveryError> {
         let mut chain = Chain { root, below: Vec::new() };
         for component in path.parent().unwrap_or(Path::new("")) {
             let parent = chain.dir();
@@ -98,9 +108,8 @@ impl Mailboxes {
             let status = files.stat_dir(&opened).map_err(|cause| {
                 DeliveryError::io("look at the directory", opened.path(), cause)
             })?;
-            // Where others may make directories too, as in a spool of mode 1777, it
-            // is theirs to say what lies in them.
-            if status.owner != process::user() && status.owner != ROOT_USER {
+            owners.refuse_others(status.owner, opened.path())?;
+            if !owners.has_dir(status.owner) {
                 return Err(unfit(opened.path(), "belongs to another user"));
             }
             chain.below.push(opened);
@@ -194,16 +203,16 @@ pub(crate) fn look(
 /// Refuses what only looks like a mailbox: whoever can put a link or a FIFO there
 /// must not choose what is written to.
 pub(crate) fn check(status: &Status, path: &Path) -> Result<(), DeliveryError> {
-    fault(status).map_or(Ok(()), |fault| Err(unfit(path, fault)))
+    fault(status, Owners::to_deliver()).map_or(Ok(()), |fault| Err(unfit(path, fault)))
 }
 
 /// Why this is no mailbox, as the end of a sentence.
-pub(crate) fn fault(status: &Status) -> Option<&'static str> {
+pub(crate) fn fault(status: &Status, owners: Owners) -> Option<&'static str> {
     Some(match status.kind {
         Kind::Directory => "is a directory",
         Kind::Other => "is no regular file, perhaps a symbolic link",
         Kind::File if status.links > 1 => "has several hard links",
-        Kind::File if status.owner != process::user() => "belongs to another user",
+        Kind::File if !owners.has(status.owner) => "belongs to another user",
         Kind::File => return None,
     })
 }

@@ -10,6 +10,7 @@ use crate::{
     error,
     lock::Locks,
     mailbox::{self, Mailbox},
+    owners::Owners,
     tail::{self, Sound},
 };
 use postino_files::{Dir, File, Files, Status};
@@ -42,6 +43,8 @@ pub(super) struct Opened {
     /// Of a file system on which nothing can be changed, nor locked: nobody here
     /// writes to it.
     pub(super) is_read_only: bool,
+    /// To whom it may belong.
+    pub(super) owners: Owners,
 }
 
 /// A mailbox under its locks.
@@ -65,32 +68,46 @@ impl Reader<'_> {
         Ok(self.root.open_to_read(&**self.files).map_err(error::of_root)?)
     }
 
+    /// To whom the mailboxes below a root may belong.
+    pub(super) fn owners(&self, root: &Dir) -> Result<Owners, ReadError> {
+        let status = self
+            .files
+            .stat_dir(root)
+            .map_err(|cause| DeliveryError::io("look at the store's root", root.path(), cause))?;
+        Ok(Owners::to_read(status.owner))
+    }
+
     /// Opens a mailbox to be looked at under its locks.
     pub(super) fn open_mailbox(&self, root: Dir, path: &Path) -> Result<Opened, ReadError> {
         let files = &**self.files;
         let missing = || ReadError::Store(DeliveryError::NoSuchMailbox);
-        let chain = self.mailboxes.chain(files, root, path, false)?.ok_or_else(missing)?;
+        let owners = self.owners(&root)?;
+        let chain = self.mailboxes.chain_of(owners, files, root, path, false)?;
+        let chain = chain.ok_or_else(missing)?;
         let name = PathBuf::from(path.file_name().unwrap_or_default());
-        let (file, is_read_only) = open_strictly(files, chain.dir(), &name, TO_LOCK)
+        let (file, is_read_only) = open_strictly(files, chain.dir(), &name, TO_LOCK, owners)
             .map(|file| (file, false))
             .or_else(|error| match error {
                 ReadError::Store(DeliveryError::Misconfigured(failure))
                     if failure.cause.kind() == io::ErrorKind::ReadOnlyFilesystem =>
                 {
-                    Ok((open_strictly(files, chain.dir(), &name, TO_READ)?, true))
+                    Ok((open_strictly(files, chain.dir(), &name, TO_READ, owners)?, true))
                 }
                 error => Err(error),
             })?;
-        Ok(Opened { mailbox: Mailbox { chain, name, file }, is_read_only })
+        Ok(Opened { mailbox: Mailbox { chain, name, file }, is_read_only, owners })
     }
 
     /// Opens a mailbox's file to read a text in it.
     pub(super) fn open_to_read(&self, path: &Path) -> Result<File, ReadError> {
         let files = &**self.files;
         let missing = || ReadError::Store(DeliveryError::NoSuchMailbox);
-        let chain = self.mailboxes.chain(files, self.root()?, path, false)?.ok_or_else(missing)?;
+        let root = self.root()?;
+        let owners = self.owners(&root)?;
+        let chain = self.mailboxes.chain_of(owners, files, root, path, false)?;
+        let chain = chain.ok_or_else(missing)?;
         let name = Path::new(path.file_name().unwrap_or_default());
-        open_strictly(files, chain.dir(), name, TO_READ)
+        open_strictly(files, chain.dir(), name, TO_READ, owners)
     }
 
     /// Locks a mailbox and looks at its end; none where the file is not the one
@@ -130,7 +147,7 @@ impl Reader<'_> {
             }
             return Ok(None);
         }
-        refuse(&status, file.path())?;
+        refuse(&status, file.path(), opened.owners)?;
         let torn = locks.as_ref().and_then(Locks::torn);
         let sound = tail::look(files, file, status.size, torn.as_ref())
             .map_err(|cause| DeliveryError::io("read the mailbox", file.path(), cause))?;
@@ -162,6 +179,7 @@ pub(super) fn open_strictly(
     dir: &Dir,
     name: &Path,
     open: Open,
+    owners: Owners,
 ) -> Result<File, ReadError> {
     let path = dir.path_to(name);
     let failed = |doing, cause: io::Error| match cause.kind() {
@@ -170,15 +188,16 @@ pub(super) fn open_strictly(
     };
     // A device must not even be opened.
     let status = files.stat(dir, name).map_err(|cause| failed("look at the mailbox", cause))?;
-    refuse(&status, &path)?;
+    refuse(&status, &path, owners)?;
     let file = open(files, dir, name).map_err(|cause| failed("open the mailbox", cause))?;
     let status = files.stat_file(&file).map_err(|cause| failed("look at the mailbox", cause))?;
-    refuse(&status, &path)?;
+    refuse(&status, &path, owners)?;
     Ok(file)
 }
 
-fn refuse(status: &Status, path: &Path) -> Result<(), ReadError> {
-    mailbox::fault(status).map_or(Ok(()), |why| Err(stray(path, why)))
+fn refuse(status: &Status, path: &Path, owners: Owners) -> Result<(), ReadError> {
+    owners.refuse_others(status.owner, path)?;
+    mailbox::fault(status, owners).map_or(Ok(()), |why| Err(stray(path, why)))
 }
 
 /// The error that says why this is not read.

@@ -8,7 +8,7 @@ use super::{
     access::{NO_MBOX, TO_READ, open_strictly, stray},
 };
 use crate::{dotlock, render, tail};
-use postino_files::{marker, root};
+use postino_files::{Kind, marker, root};
 use postino_store::{DeliveryError, MailboxName, ReadError, Stray, Visit};
 use std::{
     ops::ControlFlow,
@@ -31,6 +31,7 @@ impl Reader<'_> {
 
     /// Visits the mailboxes by their names' octets, and then the strays.
     pub(crate) fn mailboxes(&self, visit: Visit<'_, MailboxName>) -> Result<(), ReadError> {
+        self.refuse_store_of_others()?;
         let (mut names, mut strays) = (Vec::new(), Vec::new());
         for path in self.places()? {
             match self.mailbox_at(&path) {
@@ -50,6 +51,24 @@ impl Reader<'_> {
         for found in names.into_iter().map(Ok).chain(strays) {
             if visit(found) == ControlFlow::Break(()) {
                 break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses, once, a store whose mailboxes all are another user's.
+    pub(super) fn refuse_store_of_others(&self) -> Result<(), ReadError> {
+        let root = self.root()?;
+        let owners = self.owners(&root)?;
+        if owners.other().is_none() {
+            return Ok(());
+        }
+        for path in self.places()? {
+            if self.name_of(&path).is_some()
+                && let Ok(status) = self.files.stat(&root, &path)
+                && status.kind == Kind::File
+            {
+                owners.refuse_others(status.owner, &root.path().join(&path))?;
             }
         }
         Ok(())
@@ -87,11 +106,12 @@ impl Reader<'_> {
         let root = files
             .open_root(self.root.path())
             .map_err(|cause| DeliveryError::io("open the store's root", self.root.path(), cause))?;
-        let Some(chain) = self.mailboxes.chain(files, root, path, false)? else {
+        let owners = self.owners(&root)?;
+        let Some(chain) = self.mailboxes.chain_of(owners, files, root, path, false)? else {
             return Ok(None);
         };
         let file_name = Path::new(path.file_name().unwrap_or_default());
-        let file = open_strictly(files, chain.dir(), file_name, TO_READ)?;
+        let file = open_strictly(files, chain.dir(), file_name, TO_READ, owners)?;
         let begin = tail::read(files, &file, 0, render::FROM.len() as u64)
             .map_err(|cause| DeliveryError::io("read the mailbox", file.path(), cause))?;
         if begin.is_empty() || begin == render::FROM {

@@ -18,9 +18,10 @@ use super::{
 use crate::{
     dotlock::{self, Standing},
     mailbox::fault,
+    owners::Owners,
 };
 use lost::Lost;
-use postino_files::{Dir, Kind, Lock, Status, process};
+use postino_files::{Dir, Kind, Lock, Status};
 use postino_store::{DeliveryError, Finding, FindingKind, ReadError, Remedy, Repair, Verified};
 use std::{
     ffi::OsStr,
@@ -39,11 +40,13 @@ impl Reader<'_> {
         repair: Repair,
         report: &mut dyn FnMut(Finding),
     ) -> Result<Verified, ReadError> {
+        self.refuse_store_of_others()?;
         let root = self.root()?;
-        let lost = Lost::below(&**self.files, &root);
+        let owners = self.owners(&root)?;
+        let lost = Lost::below(&**self.files, &root, owners);
         let verified = Verified::default();
         let found = Vec::new();
-        let mut check = Check { reader: *self, lost, repair, report, found, verified };
+        let mut check = Check { reader: *self, owners, lost, repair, report, found, verified };
         check.directory(&root, Path::new(""), self.template.depth())?;
         Ok(check.verified)
     }
@@ -52,6 +55,7 @@ impl Reader<'_> {
 /// A check on its way.
 struct Check<'a> {
     reader: Reader<'a>,
+    owners: Owners,
     lost: Lost<'a>,
     repair: Repair,
     report: &'a mut dyn FnMut(Finding),
@@ -123,7 +127,7 @@ impl Check<'_> {
         levels: usize,
     ) -> Result<(), ReadError> {
         let advice = match status.kind {
-            Kind::Directory if status.owner == process::user() || status.owner == 0 => {
+            Kind::Directory if self.owners.has_dir(status.owner) => {
                 return match self.reader.files.open_dir(entry.dir, entry.name) {
                     Ok(dir) => self.directory(&dir, entry.below, levels),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -138,7 +142,8 @@ impl Check<'_> {
             }
             Kind::Directory => {
                 let what = "belongs to another user: no mailbox in it is served";
-                let advice = "if it is the store's, change its owner (chown); else move it away";
+                let advice =
+                    "if it is the store's, run the server and this as that user; else move it away";
                 self.stray(entry.path(), what, advice, Remedy::Nothing);
                 return Ok(());
             }
@@ -171,7 +176,7 @@ impl Check<'_> {
             }
             return Ok(());
         }
-        let Some(fault) = fault(status) else {
+        let Some(fault) = fault(status, self.owners) else {
             if status.mode & OWNER_BITS != OWNER_BITS {
                 let what =
                     format!("may not be read and written by its owner (mode {:o})", status.mode);
@@ -194,7 +199,7 @@ impl Check<'_> {
                 Remedy::Nothing,
             ),
             Kind::File => (
-                "mail for this mailbox is refused for now; if the file is right, change its owner (chown)",
+                "mail for this mailbox is refused for now; see who put it there; if it is the store's, run the server and this as its owner",
                 Remedy::Nothing,
             ),
         };

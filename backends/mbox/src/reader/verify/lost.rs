@@ -5,7 +5,8 @@
 //! Holds: what is there is durable before it goes from where it was.
 
 use super::super::replace;
-use postino_files::{Dir, File, Files, process};
+use crate::owners::Owners;
+use postino_files::{Dir, File, Files};
 use postino_store::{DeliveryError, Failure};
 use std::{
     ffi::OsString,
@@ -30,12 +31,13 @@ const PATH_OCTETS_MAX: usize = 180;
 pub(super) struct Lost<'a> {
     files: &'a dyn Files,
     root: &'a Dir,
+    owners: Owners,
 }
 
 impl<'a> Lost<'a> {
     /// Of this root; made at need.
-    pub(super) fn below(files: &'a dyn Files, root: &'a Dir) -> Self {
-        Self { files, root }
+    pub(super) fn below(files: &'a dyn Files, root: &'a Dir, owners: Owners) -> Self {
+        Self { files, root, owners }
     }
 
     /// A name that nothing there has, for something that lies below the root.
@@ -83,7 +85,11 @@ impl<'a> Lost<'a> {
         let failed = |doing, cause| DeliveryError::io(doing, lost.path().join(new_name), cause);
         let copy =
             files.create(&lost, new_name, FILE_MODE).map_err(|cause| failed("make", cause))?;
-        let copied = replace::copy(files, file, part, &copy)
+        let copied = files
+            .stat_file(file)
+            .and_then(|of| files.set_access(&copy, of.owner, of.group, FILE_MODE))
+            .map_err(|cause| failed("give the mailbox's owner", cause))
+            .and_then(|()| replace::copy(files, file, part, &copy))
             .and_then(|()| files.sync_file(&copy).map_err(|cause| failed("sync", cause)))
             .and_then(|()| self.sync(&lost));
         if copied.is_err() {
@@ -97,7 +103,10 @@ impl<'a> Lost<'a> {
         let (files, name) = (self.files, Path::new(NAME));
         let failed = |doing, cause| DeliveryError::io(doing, self.root.path().join(NAME), cause);
         match files.make_dir(self.root, name, DIRECTORY_MODE) {
-            Ok(()) => self.sync(self.root)?,
+            Ok(()) => {
+                self.give().map_err(|cause| failed("give the store's owner", cause))?;
+                self.sync(self.root)?;
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(cause) => return Err(failed("make the directory", cause)),
         }
@@ -105,7 +114,7 @@ impl<'a> Lost<'a> {
             files.open_dir(self.root, name).map_err(|cause| failed("open the directory", cause))?;
         let status =
             files.stat_dir(&lost).map_err(|cause| failed("look at the directory", cause))?;
-        if status.owner != process::user() || status.mode & 0o077 != 0 {
+        if !self.owners.has(status.owner) || status.mode & 0o077 != 0 {
             let cause = io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 "it must belong to the store's user alone (mode 700)",
@@ -114,6 +123,18 @@ impl<'a> Lost<'a> {
             return Err(DeliveryError::Misconfigured(Failure { doing, path, cause }));
         }
         Ok(lost)
+    }
+
+    /// Gives what was made to the store's owner, if root has made it.
+    fn give(&self) -> io::Result<()> {
+        let files = self.files;
+        let made = files.open(self.root, Path::new(NAME))?;
+        let (owner, status) = (self.owners.maker(), files.stat_file(&made)?);
+        if status.owner == owner {
+            return Ok(());
+        }
+        let group = files.stat_dir(self.root)?.group;
+        files.set_access(&made, owner, group, DIRECTORY_MODE)
     }
 
     fn sync(&self, dir: &Dir) -> Result<(), DeliveryError> {
