@@ -25,6 +25,7 @@
 //! digest still tells which it was.
 
 mod append;
+mod batch;
 mod content;
 mod dotlock;
 mod error;
@@ -43,6 +44,7 @@ pub use postino_files::root::Opening;
 pub use render::Format;
 
 use append::Appender;
+use batch::Batch;
 use error::Unstored;
 use lock::Locking;
 use mailbox::{Mailbox as OpenMailbox, Mailboxes};
@@ -70,10 +72,6 @@ const AT_ONCE: usize = 1;
 
 /// Deliveries that share locks and sync.
 const TOGETHER: usize = 64;
-
-/// Octets of messages after which a batch is written and answered before the rest
-/// is begun, so that nobody waits long for another's large message.
-const BATCH_OCTETS: u64 = 8 * 1024 * 1024;
 
 /// Tries to lock a file under whose name readers put others.
 const TRIES: usize = 3;
@@ -259,36 +257,6 @@ impl MailStore for Mbox {
         }
         Ok(())
     }
-}
-
-/// Deliveries to one file that are written together.
-struct Batch<'a> {
-    path: PathBuf,
-    deliveries: Vec<&'a Delivery>,
-    octets: u64,
-}
-
-impl<'a> Batch<'a> {
-    fn of(path: PathBuf, delivery: &'a Delivery) -> Self {
-        Self { path, octets: octets(delivery), deliveries: vec![delivery] }
-    }
-
-    fn takes(&self, path: &Path, delivery: &Delivery) -> bool {
-        let if_missing = |delivery: &Delivery| delivery.mailbox().if_missing();
-        self.path == path
-            && self.octets.saturating_add(octets(delivery)) <= BATCH_OCTETS
-            && self.deliveries.iter().all(|other| if_missing(other) == if_missing(delivery))
-    }
-
-    fn add(&mut self, delivery: &'a Delivery) {
-        self.octets += octets(delivery);
-        self.deliveries.push(delivery);
-    }
-}
-
-/// About how many octets a delivery writes.
-fn octets(delivery: &Delivery) -> u64 {
-    delivery.header().len() as u64 + delivery.message().body().len()
 }
 
 /// How an attempt to store under the locks ended.
