@@ -123,9 +123,9 @@ fn damages() -> Vec<Damage> {
         ),
         (
             "a line like a From_ line",
-            |place| write(place, &format!("{FROM}\n\nFrom a@b 24/11/26 08:47:49\n\n")),
+            |place| write(place, &format!("{FROM}\n\nFrom a@b, received 08:47\n\n")),
             "octet 36 looks like a From_ line",
-            Bad,
+            Stray,
             false,
         ),
         (

@@ -18,7 +18,7 @@ use crate::{
     lengths::Lengths,
     tail,
 };
-use postino_store::{DeliveryError, ReadError, Remedy, Repair};
+use postino_store::{DeliveryError, FindingKind, ReadError, Remedy, Repair};
 
 /// What becomes of a stale lock file.
 const BREAKING: &str = "break it, as the next delivery would";
@@ -180,7 +180,10 @@ impl Check<'_> {
             self.verified.octets += message.octets;
             for odd in &message.oddities {
                 let (what, advice) = describe(odd.what);
-                self.damage_at(entry, odd.at, what, advice, Remedy::Nothing);
+                // A text may well have such a line.
+                let is_suspicion = odd.what == Odd::LooksLikeFrom;
+                let kind = if is_suspicion { FindingKind::Stray } else { FindingKind::Damage };
+                self.note(kind, at(entry, odd.at), what, advice, Remedy::Nothing);
             }
             if message.octets == 0 {
                 let what = "begins a message without any text";
