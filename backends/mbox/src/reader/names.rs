@@ -32,8 +32,9 @@ impl Reader<'_> {
     /// Visits the mailboxes by their names' octets, and then the strays.
     pub(crate) fn mailboxes(&self, visit: Visit<'_, MailboxName>) -> Result<(), ReadError> {
         self.refuse_store_of_others()?;
-        let (mut names, mut strays) = (Vec::new(), Vec::new());
-        for path in self.places()? {
+        let (places, mut strays) = self.places()?;
+        let mut names = Vec::new();
+        for path in places {
             match self.mailbox_at(&path) {
                 Ok(Some(name)) => names.push(name),
                 // It may have gone since.
@@ -63,7 +64,7 @@ impl Reader<'_> {
         if owners.other().is_none() {
             return Ok(());
         }
-        for path in self.places()? {
+        for path in self.places()?.0 {
             if self.name_of(&path).is_some()
                 && let Ok(status) = self.files.stat(&root, &path)
                 && status.kind == Kind::File
@@ -74,17 +75,25 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What lies as deep below the root as mailboxes do.
-    fn places(&self) -> Result<Vec<PathBuf>, ReadError> {
+    /// What lies as deep below the root as mailboxes do, and the directories on the
+    /// way that cannot be looked into.
+    fn places(&self) -> Result<(Vec<PathBuf>, Vec<Stray>), ReadError> {
         let root = self.root()?;
-        let mut places = Vec::new();
-        root::visit_below(&**self.files, &root, self.template.depth(), &mut |path, told| {
-            if told.is_ok() {
-                places.push(path.to_owned());
-            }
-        })
+        let (mut places, mut strays) = (Vec::new(), Vec::new());
+        root::visit_below(
+            &**self.files,
+            &root,
+            self.template.depth(),
+            &mut |path, told| match told {
+                Ok(()) => places.push(path.to_owned()),
+                Err(cause) => strays.push(Stray {
+                    path: root.path().join(path),
+                    why: format!("cannot be read: {cause}"),
+                }),
+            },
+        )
         .map_err(|cause| DeliveryError::io("list the store below", root.path(), cause))?;
-        Ok(places)
+        Ok((places, strays))
     }
 
     /// The mailbox that lies at this path below the root; none where that is a file

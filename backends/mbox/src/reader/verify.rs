@@ -135,7 +135,7 @@ impl Check<'_> {
                         let what =
                             format!("cannot be opened ({cause}): no mailbox in it is served");
                         let advice = "give the store's user the right to read and search it";
-                        self.stray(entry.path(), what, advice, Remedy::Nothing);
+                        self.damage(entry.path(), what, advice, Remedy::Nothing);
                         Ok(())
                     }
                 };
