@@ -133,6 +133,48 @@ fn a_store_that_may_not_be_read_says_so() {
     }
 }
 
+/// A directory of another user's, a disk with errors: what is below is not taken for
+/// absent.
+#[test]
+fn mailboxes_that_cannot_be_looked_into_are_told() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: only root can become another user here");
+        return;
+    }
+    for url in ["maildir:mail/%d/%n", "mbox:mail/%d/%n"] {
+        let store = Filled::of(url);
+        store.deliver(ALICE, "text\r\n");
+        store.deliver("bob@other.example", "text\r\n");
+        let directory = store.directory.path();
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+        let owned = Command::new("chown").args(["-R", "65534:65534"]).arg(directory).status();
+        assert!(owned.unwrap().success());
+        let other = directory.join("mail/other.example");
+        std::os::unix::fs::chown(&other, Some(0), Some(0)).unwrap();
+        let program = directory.join("postino");
+        copy_program(&program);
+        let target = format!("sqlite:{}", directory.join("copy.db").display());
+        for (arguments, expected) in [
+            (vec!["mailboxes", "--store", &store.url], "not read: "),
+            (vec!["copy", &store.url, &target], "not read: "),
+            (vec!["verify", "--store", &store.url], "damaged: "),
+        ] {
+            let output = Command::new("setpriv")
+                .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+                .arg(&program)
+                .args(&arguments)
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            let told = Told::of(output);
+            let said = format!("{}{}", told.text(), told.err);
+            let line = said.lines().find(|line| line.contains("other.example"));
+            assert_eq!(told.code, 1, "{url} {arguments:?}: {told:?}");
+            assert!(line.is_some_and(|line| line.starts_with(expected)), "{arguments:?}: {told:?}");
+        }
+    }
+}
+
 #[test]
 fn a_full_output_is_an_error_and_nothing_else() {
     for store in each() {
