@@ -10,7 +10,7 @@ use crate::{
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::{MetadataExt, symlink},
+    os::unix::fs::{MetadataExt, chown, symlink},
     path::{Path, PathBuf},
 };
 
@@ -55,6 +55,27 @@ fn one_store_is_not_copied_into_itself_by_whatever_path() {
             assert!(run.complaints.contains("are the same store; nothing was changed"), "{run:?}");
         }
         assert!(tree(folder.path()) == before, "{kind}");
+    }
+}
+
+#[test]
+fn root_writes_nothing_into_another_users_store() {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: only root can");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let source = Place::new(folder.path(), "maildir", "mail");
+    varied::maildir(&source, 0..4);
+    for kind in ["maildir", "mbox"] {
+        let target = Place::new(folder.path(), kind, &format!("{kind}-target"));
+        fs::create_dir(target.path()).unwrap();
+        fs::write(target.path().join(".postino"), "postino store 1\n").unwrap();
+        chown(target.path(), Some(65_534), Some(65_534)).unwrap();
+        let refused = copy(&source, &target, &[]);
+        assert_eq!(refused.code, 77, "{refused:?}");
+        assert!(refused.complaints.contains("belongs to uid 65534"), "{refused:?}");
+        assert_eq!(fs::read_dir(target.path()).unwrap().count(), 1, "{kind}");
     }
 }
 

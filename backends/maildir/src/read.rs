@@ -15,7 +15,7 @@ pub(crate) mod remove;
 use crate::{Maildir, mailbox, root_error};
 use failure::{failed, is_of_disk, is_shortage};
 use folder::{Folder, Look, Moved};
-use postino_files::{Dir, File, Files, Kind, root};
+use postino_files::{Dir, File, Files, Kind, Status, root};
 use postino_store::{
     Body, Finding, MailReader, MailboxName, MessageInfo, Octets, OpenMessage, ReadError, Repair,
     Stray, Verified, Visit,
@@ -27,10 +27,12 @@ pub(crate) const LOST_AND_FOUND: &str = "lost+found";
 
 impl MailReader for Maildir {
     fn identity(&self) -> Result<String, ReadError> {
-        let root = self.root_to_read()?;
-        let status = self.files.stat_dir(&root);
-        let status = status.map_err(|cause| failed("look at", root.path(), cause))?;
-        Ok(format!("{}:{}", status.identity.device, status.identity.inode))
+        let identity = self.root_status()?.identity;
+        Ok(format!("{}:{}", identity.device, identity.inode))
+    }
+
+    fn owner(&self) -> Result<Option<u32>, ReadError> {
+        Ok(Some(self.root_status()?.owner))
     }
 
     fn mailboxes(&self, visit: Visit<'_, MailboxName>) -> Result<(), ReadError> {
@@ -149,6 +151,12 @@ pub(crate) enum Place {
 impl Maildir {
     pub(crate) fn root_to_read(&self) -> Result<Dir, ReadError> {
         Ok(self.root.open_to_read(&*self.files).map_err(root_error)?)
+    }
+
+    fn root_status(&self) -> Result<Status, ReadError> {
+        let root = self.root_to_read()?;
+        let status = self.files.stat_dir(&root);
+        status.map_err(|cause| failed("look at", root.path(), cause))
     }
 
     fn folder(&self, mailbox: &MailboxName) -> Result<Folder, ReadError> {

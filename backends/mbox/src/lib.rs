@@ -426,6 +426,10 @@ impl MailReader for Mbox {
         self.reading().identity()
     }
 
+    fn owner(&self) -> Result<Option<u32>, ReadError> {
+        self.reading().owner().map(Some)
+    }
+
     fn mailboxes(&self, visit: Visit<'_, MailboxName>) -> Result<(), ReadError> {
         self.reading().mailboxes(visit)
     }

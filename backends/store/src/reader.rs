@@ -26,6 +26,12 @@ pub trait MailReader: Send + Sync {
     /// and differs between stores: `device:inode` of its root or file.
     fn identity(&self) -> Result<String, ReadError>;
 
+    /// Whose the store is, where what another user delivers would not be read there:
+    /// the owner of its root. None where that makes no difference.
+    fn owner(&self) -> Result<Option<u32>, ReadError> {
+        Ok(None)
+    }
+
     /// Visits each mailbox, in the order of their names' octets.
     fn mailboxes(&self, visit: Visit<'_, MailboxName>) -> Result<(), ReadError>;
 

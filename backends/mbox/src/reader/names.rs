@@ -8,7 +8,7 @@ use super::{
     access::{NO_MBOX, TO_READ, open_strictly, stray},
 };
 use crate::{dotlock, render, tail};
-use postino_files::{Kind, marker, root};
+use postino_files::{Kind, Status, marker, root};
 use postino_store::{DeliveryError, MailboxName, ReadError, Stray, Visit};
 use std::{
     ops::ControlFlow,
@@ -21,12 +21,20 @@ pub(super) const LOST_AND_FOUND: &str = "lost+found";
 impl Reader<'_> {
     /// `device:inode` of the root.
     pub(crate) fn identity(&self) -> Result<String, ReadError> {
+        let identity = self.root_status()?.identity;
+        Ok(format!("{}:{}", identity.device, identity.inode))
+    }
+
+    /// The root's owner.
+    pub(crate) fn owner(&self) -> Result<u32, ReadError> {
+        Ok(self.root_status()?.owner)
+    }
+
+    fn root_status(&self) -> Result<Status, ReadError> {
         let root = self.root()?;
-        let status = self
-            .files
-            .stat_dir(&root)
-            .map_err(|cause| DeliveryError::io("look at the store's root", root.path(), cause))?;
-        Ok(format!("{}:{}", status.identity.device, status.identity.inode))
+        let status = self.files.stat_dir(&root);
+        Ok(status
+            .map_err(|cause| DeliveryError::io("look at the store's root", root.path(), cause))?)
     }
 
     /// Visits the mailboxes by their names' octets, and then the strays.

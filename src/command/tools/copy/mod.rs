@@ -35,6 +35,7 @@ use crate::{
 use mailbox::Route;
 use postino_store::{DeliveryError, IfMissing, MailReader, Mailbox, MailboxName, ReadError};
 use progress::{Progress, Screen};
+use rustix::process;
 use std::{
     io::{self, Write},
     ops::ControlFlow,
@@ -66,6 +67,9 @@ pub(super) fn run(arguments: &Copy, stores: &Stores) -> Result<Exit, Exit> {
     })?;
     limits::raise_descriptors();
     let is_there = tell_apart(&from, &to)?;
+    if is_there {
+        check_owner(&to)?;
+    }
     let tally = Tally::default();
     let names = names(&from, &arguments.mailboxes, &tally)?;
     check_domains(&arguments.to_store, stores, &names)?;
@@ -113,6 +117,22 @@ fn tell_apart(from: &Opened, to: &Opened) -> Result<bool, Exit> {
         Ok(_) => Ok(true),
         Err(error) if is_absent(&error) => Ok(false),
         Err(error) => Err(to.failed("", &error)),
+    }
+}
+
+/// Refuses to write as root what is another user's: he could not read it.
+fn check_owner(to: &Opened) -> Result<(), Exit> {
+    let owner = to.patiently("", || to.reader().map_or(Ok(None), MailReader::owner))?;
+    match owner {
+        Some(owner @ 1..) if process::geteuid().is_root() => {
+            complain!(
+                "{} belongs to uid {owner}, who could not read what root writes; run this as \
+                 that user, such as by setpriv --reuid={owner} --clear-groups; nothing was changed",
+                to.shown()
+            );
+            Err(Exit::Permission)
+        }
+        _ => Ok(()),
     }
 }
 
