@@ -17,6 +17,9 @@ pub const FORMAT: &str = "postino store 1";
 /// The name it has until it is whole.
 const DRAFT: &str = ".postino.new";
 
+/// Tries to write it while others do.
+const TRIES_MAX: u32 = 100;
+
 /// Names that [`is_new`] looks at: more of ours than this are not to be expected.
 const NAMES_LOOKED_AT: usize = 1_000;
 
@@ -46,8 +49,26 @@ pub fn is_new(files: &dyn Files, root: &Dir) -> io::Result<bool> {
     }))
 }
 
-/// Writes the marker, durably; one that is there stays as it is.
+/// Writes the marker, durably; one that is there stays as it is. Several processes
+/// may do so at once: each takes away the others' drafts until one is whole.
 pub fn write(files: &dyn Files, root: &Dir, mode: u32) -> io::Result<()> {
+    let mut tries = 1..=TRIES_MAX;
+    loop {
+        match write_draft(files, root, mode) {
+            Ok(()) => break,
+            Err(_) if tries.next().is_some() && is_present(files, root)? => break,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
+                ) && !tries.is_empty() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    files.sync_dir(root)
+}
+
+fn write_draft(files: &dyn Files, root: &Dir, mode: u32) -> io::Result<()> {
     let draft = Path::new(DRAFT);
     // What a crash left of an earlier try.
     match files.unlink(root, draft) {
@@ -60,11 +81,8 @@ pub fn write(files: &dyn Files, root: &Dir, mode: u32) -> io::Result<()> {
         .write_all(&file, content.as_bytes())
         .and_then(|()| files.sync_file(&file))
         .and_then(|()| files.rename(root, draft, root, Path::new(NAME)));
-    if let Err(error) = written {
+    if written.is_err() {
         let _ = files.unlink(root, draft);
-        if error.kind() != io::ErrorKind::AlreadyExists {
-            return Err(error);
-        }
     }
-    files.sync_dir(root)
+    written
 }
