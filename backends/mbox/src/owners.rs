@@ -61,11 +61,3 @@ impl Owners {
         owner == ROOT_USER || self.has(owner)
     }
 }
-
-#[cfg(feature = "reader")]
-impl Owners {
-    /// To whom what is made in the store should belong.
-    pub(crate) fn maker(self) -> u32 {
-        if self.user == ROOT_USER { self.store } else { self.user }
-    }
-}

@@ -78,7 +78,8 @@ fn root_reads_and_mends_a_store_as_its_owner() {
     assert_eq!(all.iter().filter(|path| path.starts_with(".postino-lost/")).count(), 2);
     for path in all {
         let status = fs::metadata(place.root().join(&path)).unwrap();
-        assert_eq!((status.uid(), status.gid()), (OWNER, GROUP), "{path}");
+        let expected = if path == ".postino-lost" { (0, 0) } else { (OWNER, GROUP) };
+        assert_eq!((status.uid(), status.gid()), expected, "{path}");
     }
     // Deliveries do not go there all the same.
     assert!(deliver_to(&store, "alice@example.org").is_err());

@@ -103,10 +103,9 @@ impl<'a> Lost<'a> {
         let (files, name) = (self.files, Path::new(NAME));
         let failed = |doing, cause| DeliveryError::io(doing, self.root.path().join(NAME), cause);
         match files.make_dir(self.root, name, DIRECTORY_MODE) {
-            Ok(()) => {
-                self.give().map_err(|cause| failed("give the store's owner", cause))?;
-                self.sync(self.root)?;
-            }
+            // What root has made stays root's: under its name the owner of the store
+            // can have put something else by now.
+            Ok(()) => self.sync(self.root)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(cause) => return Err(failed("make the directory", cause)),
         }
@@ -123,18 +122,6 @@ impl<'a> Lost<'a> {
             return Err(DeliveryError::Misconfigured(Failure { doing, path, cause }));
         }
         Ok(lost)
-    }
-
-    /// Gives what was made to the store's owner, if root has made it.
-    fn give(&self) -> io::Result<()> {
-        let files = self.files;
-        let made = files.open(self.root, Path::new(NAME))?;
-        let (owner, status) = (self.owners.maker(), files.stat_file(&made)?);
-        if status.owner == owner {
-            return Ok(());
-        }
-        let group = files.stat_dir(self.root)?.group;
-        files.set_access(&made, owner, group, DIRECTORY_MODE)
     }
 
     fn sync(&self, dir: &Dir) -> Result<(), DeliveryError> {
