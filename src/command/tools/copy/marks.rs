@@ -81,9 +81,15 @@ impl Unmarked {
     /// Says what the line is whose beginning is held, as soon as that is known.
     fn judge(&mut self, give: &mut impl FnMut(&[u8])) {
         self.place = match &self.held[..] {
-            // The header's end.
-            b"\n" | b"\r\n" => Place::Text,
-            b"\r" => return,
+            // The header's end, with as many CRs as the line has.
+            [returns @ .., b'\n'] if are_returns(returns) => Place::Text,
+            returns if are_returns(returns) => {
+                // One of them is enough to know that it begins with some.
+                let (one, others) = returns.split_at(1);
+                give(others);
+                self.held = one.to_vec();
+                return;
+            }
             [b' ' | b'\t', ..] if self.was_mark => Place::Mark,
             [name @ .., b':'] => {
                 let is_mark = FIELDS.iter().any(|field| field.eq_ignore_ascii_case(name));
@@ -100,6 +106,10 @@ impl Unmarked {
         }
         self.held.clear();
     }
+}
+
+fn are_returns(octets: &[u8]) -> bool {
+    octets.iter().all(|octet| *octet == b'\r')
 }
 
 #[cfg(test)]
@@ -127,6 +137,16 @@ mod tests {
                 assert_eq!(unmarked(&[one, two, three]), expected, "{first}, {second}");
             }
         }
+    }
+
+    #[test]
+    fn an_empty_line_ends_the_header_however_many_crs_it_has() {
+        for end in ["\n", "\r\n", "\r\r\n", &format!("{}\n", "\r".repeat(40))] {
+            let message = format!("Status: x\nSubject: x\n{end}Status: text\n");
+            let expected = format!("Subject: x\n{end}Status: text\n");
+            assert_eq!(unmarked(&[message.as_bytes()]), expected);
+        }
+        assert_eq!(unmarked(&[b"\r\r\rStatus: x\n"]), "\r\r\rStatus: x\n");
     }
 
     #[test]
