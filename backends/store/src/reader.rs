@@ -63,7 +63,9 @@ pub trait MailReader: Send + Sync {
 
     /// Opens a message for reading. One that was removed since it was found is
     /// [`ReadError::NoSuchMessage`]; one that changes while it is read ends with an
-    /// error of its body's reader.
+    /// error of its body's reader, which is a
+    /// [stale handle](std::io::ErrorKind::StaleNetworkFileHandle) where another look
+    /// may find it elsewhere.
     fn open(&self, mailbox: &MailboxName, message: &MessageInfo) -> Result<OpenMessage, ReadError>;
 
     /// Removes a message, durably.

@@ -155,5 +155,6 @@ fn unread(cursor: &Cursor) -> usize {
 }
 
 fn changed() -> io::Error {
-    io::Error::other("the mailbox was changed while this message was read; read it anew")
+    let text = "the mailbox was changed while this message was read; read it anew";
+    io::Error::new(io::ErrorKind::StaleNetworkFileHandle, text)
 }

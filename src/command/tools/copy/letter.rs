@@ -101,6 +101,10 @@ fn each_piece(body: &Body, mut take: impl FnMut(&[u8])) -> Result<(), ReadError>
                 reader.consume(taken);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // It stands elsewhere now, or under another id.
+            Err(error) if error.kind() == io::ErrorKind::StaleNetworkFileHandle => {
+                return Err(ReadError::NoSuchMessage);
+            }
             Err(error) => {
                 return Err(ReadError::Damaged { what: format!("it cannot be read: {error}") });
             }

@@ -15,11 +15,12 @@ use super::{
     target::Target,
 };
 use postino_store::{
-    DeliveryError, IfMissing, Lane, MailReader, Mailbox, MailboxName, MessageInfo, ReadError, Stray,
+    DeliveryError, Failure, IfMissing, Lane, MailReader, Mailbox, MailboxName, MessageInfo,
+    ReadError, Stray,
 };
 use std::{
     collections::{HashMap, HashSet},
-    fmt,
+    fmt, io,
     ops::ControlFlow,
     slice,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -62,8 +63,9 @@ impl Route<'_> {
         let copied = (0..LISTINGS_MAX).try_for_each(|_| {
             let gone = self.copy_listed(name, &mut known)?;
             known.is_first_listing = false;
-            // What is gone may only have moved, to a place that the list has not.
-            if gone == 0 { Err(Stopped::Done) } else { Ok(()) }
+            // What is gone may only have moved, to a place that the list has not. What
+            // would be copied is in no target, to be known again.
+            if gone == 0 || self.dry_run { Err(Stopped::Done) } else { Ok(()) }
         });
         match copied {
             Err(Stopped::Done) => self.tally.mailboxes.add(1),
@@ -300,11 +302,7 @@ impl Work<'_> {
                 _ => Some(letter),
             },
             Err(ReadError::NoSuchMessage) => {
-                if lock(&self.known).gone.insert(info.id.to_string()) {
-                    self.gone.add(1);
-                } else {
-                    self.fail(info, &"it is listed, but not there");
-                }
+                self.note_gone(info);
                 None
             }
             Err(ReadError::Stray(stray)) => {
@@ -335,9 +333,24 @@ impl Work<'_> {
                     tally.octets.add(info.octets);
                 }
                 Err(error @ DeliveryError::StorageFull(_)) => tally.stop(error),
+                // It was changed between its two readings.
+                Err(DeliveryError::Io(Failure { cause, .. }))
+                    if cause.kind() == io::ErrorKind::StaleNetworkFileHandle =>
+                {
+                    self.note_gone(info);
+                }
                 Err(error) => self.fail(info, &error),
             }
             self.done(info);
+        }
+    }
+
+    /// A message is not where it was listed; it may be listed elsewhere now.
+    fn note_gone(&self, info: &MessageInfo) {
+        if lock(&self.known).gone.insert(info.id.to_string()) {
+            self.gone.add(1);
+        } else {
+            self.fail(info, &"it is listed, but not there");
         }
     }
 

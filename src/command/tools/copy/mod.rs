@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &Copy, stores: &Stores) -> Result<Exit, Exit> {
     })?;
     limits::raise_descriptors();
     let is_there = tell_apart(&from, &to)?;
-    if is_there {
+    if is_there && !arguments.dry_run {
         check_owner(&to)?;
     }
     let tally = Tally::default();
