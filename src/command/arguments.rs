@@ -80,14 +80,14 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Parsed,
         })?;
         words.push(word);
     }
-    if words.iter().take(2).any(|word| matches!(&word[..], "--version" | "-v" | "-V")) {
-        return Ok(Parsed::Print(format!("postino {}\n", env!("CARGO_PKG_VERSION"))));
-    }
     #[cfg(feature = "tools")]
     if let Some((command, rest)) = words.split_first()
         && command == "deliver"
     {
         return deliver(rest);
+    }
+    if words.iter().take(2).any(|word| matches!(&word[..], "--version" | "-v" | "-V")) {
+        return Ok(Parsed::Print(format!("postino {}\n", env!("CARGO_PKG_VERSION"))));
     }
     let words = split(&words);
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -126,6 +126,14 @@ fn commands() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
     COMMANDS.iter()
 }
 
+/// Whether a person may be there, or nobody, and no message.
+#[cfg(feature = "tools")]
+fn is_stdin_a_device() -> bool {
+    use rustix::fs::{FileType, fstat};
+    fstat(std::io::stdin())
+        .is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice)
+}
+
 /// deliver's words: names first, since of these none is argh's.
 #[cfg(feature = "tools")]
 fn deliver(words: &[String]) -> Result<Parsed, String> {
@@ -134,13 +142,18 @@ fn deliver(words: &[String]) -> Result<Parsed, String> {
     let (names, flags) = names::split(words).map_err(|complaint| format!("{complaint}\n{help}"))?;
     let flags = split(&flags);
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    if flags.iter().any(|flag| matches!(*flag, "-v" | "-V" | "--version")) {
+        return Err(format!("{PROGRAM} --version prints the version\n{help}"));
+    }
     match Flags::from_args(&[PROGRAM, command], &flags) {
         Ok(_) if names.recipients.is_empty() => Err(format!("no recipient given\n{help}")),
         Ok(flags) => Ok(Parsed::Run(Box::new(Command::Deliver(names, flags)))),
-        Err(early) if early.status.is_ok() => {
+        // Whoever hands a message over would take help for its delivery.
+        Err(early) if early.status.is_ok() && is_stdin_a_device() => {
             let (_, options) = early.output.split_once("Options:").unwrap_or_default();
             Ok(Parsed::Print(format!("{DELIVER_HELP}{options}")))
         }
+        Err(early) if early.status.is_ok() => Err(format!("--help beside a message\n{help}")),
         Err(early) => Err(complaint(command, &early.output)),
     }
 }

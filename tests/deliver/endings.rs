@@ -1,6 +1,12 @@
 //! How it ends: exit code, and the first line on standard error.
 
-use crate::{command, daemon::Daemon, ended, init, kinds::Kind, run, start};
+use crate::{
+    command,
+    daemon::{Daemon, until},
+    ended, init,
+    kinds::Kind,
+    run, start,
+};
 use std::{
     ffi::OsStr,
     fs::{self, File},
@@ -38,10 +44,19 @@ const TABLE: &[Row] = &[
     (&["\u{fc}@d"], 75, "5.6.7 <\u{fc}@d> "),
     (&["-f", "x y", "alice@d"], 75, "5.1.7 <alice@d> "),
     (&["--max-message-size=10", "alice@d"], 75, "5.3.4 <alice@d> "),
-    (&["--max-recipients=1", "alice@d", "bob@d"], 75, "4.5.3 <bob@d> "),
+    (
+        &["--max-recipients=1", "alice@d", "bob@d"],
+        75,
+        "4.5.3 2 recipients are more than max-recipients",
+    ),
     // The command line.
     (&[], 75, "4.3.5 no recipient given\n"),
     (&["-f"], 75, "4.3.5 no value behind -f\n"),
+    // A message is there: what prints a text and ends with 0 would lose it.
+    (&["-v", "-f", "x@y", "alice@d"], 75, "4.3.5 postino --version"),
+    (&["--version"], 75, "4.3.5 postino --version"),
+    (&["--help"], 75, "4.3.5 --help beside a message"),
+    (&["-f", "x@y", "-h", "alice@d"], 75, "4.3.5 --help beside a message"),
     (&["-e", "alice@d"], 75, "4.3.5 Unrecognized argument: -e"),
     (&["--user-store=x", "alice@d"], 75, "4.3.5 Unrecognized argument: --user-store"),
     (&["--users=all", "alice@d"], 75, "4.3.5 --users: \"all\" is not one of"),
@@ -65,8 +80,45 @@ fn each_command_line_has_its_exit_code_and_code_in_front() {
         assert!(said.starts_with(beginning), "{arguments:?}: {said}");
         assert_eq!(said.is_empty(), *code == 0, "{arguments:?}: {said}");
         let stored = Kind::Maildir.messages(folder.path(), "alice@d").len();
-        let is_stored = *code == 0 || said.starts_with("4.5.3");
+        let is_stored = *code == 0 || said.starts_with("4.5.3 1 of 2 recipients stored");
         assert_eq!(stored, usize::from(is_stored), "{arguments:?}: {said}");
+    }
+}
+
+/// As whoever has the other end of a pipe in non-blocking mode leaves it.
+#[test]
+fn an_input_that_does_not_block_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = Kind::Maildir.url(folder.path());
+    let (reading, mut writing) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&reading, true).unwrap();
+    let mut command = command(&["--store", &url, "alice@d"]);
+    let child = command.stdin(reading).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    // Its mailbox is made once it reads.
+    let marker = folder.path().to_owned();
+    until(|| "the store is made".to_owned(), || fs::read_dir(&marker).unwrap().count() > 0);
+    writing.write_all(MESSAGE).unwrap();
+    drop(writing);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), &output.stderr[..]), (Some(0), &b""[..]), "{output:?}");
+    assert_eq!(Kind::Maildir.messages(folder.path(), "alice@d").len(), 1);
+}
+
+#[test]
+fn processes_that_make_a_store_at_the_same_time_all_deliver() {
+    for kind in [Kind::Maildir, Kind::Mbox] {
+        let folder = tempfile::tempdir().unwrap();
+        let url = kind.url(folder.path());
+        let start = |_| start(&mut command(&["--store", &url, "alice@d"]));
+        let mut children: Vec<_> = (0..20).map(start).collect();
+        for child in &mut children {
+            child.stdin.take().unwrap().write_all(MESSAGE).unwrap();
+        }
+        for child in children {
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+        }
+        assert_eq!(kind.messages(folder.path(), "alice@d").len(), 20);
     }
 }
 

@@ -15,7 +15,11 @@ use crate::{
     sys::descriptors,
     transaction::{ReceivedBody, TransactionId},
 };
-use rustix::{io::Errno, stdio::stdin};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    stdio::stdin,
+};
 use std::{
     io::{self, IsTerminal},
     mem,
@@ -102,6 +106,14 @@ impl Input {
         loop {
             match rustix::io::read(stdin(), &mut *buffer) {
                 Err(Errno::INTR) => {}
+                // Whoever shares it has said that it shall not block.
+                Err(Errno::AGAIN) => {
+                    let mut waits = [PollFd::from_borrowed_fd(stdin(), PollFlags::IN)];
+                    match poll(&mut waits, None) {
+                        Ok(_) | Err(Errno::INTR) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
                 Ok(count @ 1..) => return Ok(count),
                 end => {
                     self.has_ended = true;

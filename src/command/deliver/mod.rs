@@ -82,6 +82,15 @@ fn deliver(names: &Names, sources: &Sources, input: &mut Input) -> Results {
     if let Err(results) = prepare(&mut config) {
         return results;
     }
+    // With one exit code for all, those beyond a limit would have the others stored
+    // anew at each try.
+    let count = names.recipients.len() as u64;
+    if count > u64::from(config.server.session.recipients_max) {
+        return Results::nothing("5.3", format!("{count} recipients are more than max-recipients"));
+    }
+    if count * RECIPIENT_OCTETS > config.limits.memory / 2 {
+        return Results::nothing("3.1", format!("{count} recipients need a larger memory-budget"));
+    }
     let waiting = Waiting::new(Arc::clone(&config.store), config.limits.clone());
     let mut delivery = Delivery { config: &config, waiting: &waiting, recipients: Vec::new() };
     let results = match delivery.run(names, input) {
