@@ -52,17 +52,18 @@ pub fn is_new(files: &dyn Files, root: &Dir) -> io::Result<bool> {
 /// Writes the marker, durably; one that is there stays as it is. Several processes
 /// may do so at once: each takes away the others' drafts until one is whole.
 pub fn write(files: &dyn Files, root: &Dir, mode: u32) -> io::Result<()> {
-    let mut tries = 1..=TRIES_MAX;
-    loop {
+    for rest in (0..TRIES_MAX).rev() {
         match write_draft(files, root, mode) {
             Ok(()) => break,
-            Err(_) if tries.next().is_some() && is_present(files, root)? => break,
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
-                ) && !tries.is_empty() => {}
-            Err(error) => return Err(error),
+            Err(error) => match error.kind() {
+                // Another one's was whole before, or is about to be.
+                io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists if rest > 0 => {
+                    if is_present(files, root)? {
+                        break;
+                    }
+                }
+                _ => return Err(error),
+            },
         }
     }
     files.sync_dir(root)
