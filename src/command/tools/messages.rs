@@ -15,17 +15,26 @@ pub(super) fn run(arguments: &Messages, stores: &Stores) -> Result<Exit, Exit> {
     let reader = opened.reader()?;
     let mailbox = open_store::mailbox(&arguments.mailbox)?;
     let mut listing = Listing::new(arguments.json);
-    let mut worst = Exit::Ok;
-    opened.patiently(mailbox.as_str(), || {
-        reader.messages(&mailbox, &mut |found| match found {
-            Ok(message) => listing.line(&columns(&message)),
-            Err(stray) => {
-                worst = open_store::report(&stray);
-                ControlFlow::Continue(())
+    let (mut worst, mut is_begun) = (Exit::Ok, false);
+    let broken_off = opened.patiently(mailbox.as_str(), || {
+        let visited = reader.messages(&mailbox, &mut |found| {
+            is_begun = true;
+            match found {
+                Ok(message) => listing.line(&columns(&message)),
+                Err(stray) => {
+                    worst = open_store::report(&stray);
+                    ControlFlow::Continue(())
+                }
             }
-        })
+        });
+        match visited {
+            // What was printed would be printed again.
+            Err(error) if is_begun => Ok(Some(error)),
+            visited => visited.map(|()| None),
+        }
     })?;
-    listing.finish().map(|()| worst)
+    listing.finish()?;
+    Ok(broken_off.map_or(worst, |error| opened.failed(mailbox.as_str(), &error)))
 }
 
 fn columns(message: &MessageInfo) -> [(&'static str, Value, usize); 4] {

@@ -29,8 +29,10 @@ pub(super) fn run(arguments: &Verify, stores: &Stores) -> Result<Exit, Exit> {
     let repair = if arguments.yes { Repair::Yes } else { Repair::No };
     let mut listing = Listing::new(arguments.json);
     let mut count = Count::default();
+    let mut is_begun = false;
     let verified = opened.patiently("", || {
-        reader.verify(repair, &mut |finding| {
+        let verified = reader.verify(repair, &mut |finding| {
+            is_begun = true;
             count.add(&finding);
             // A reader that went away does not stop a repair.
             let _ = if arguments.json {
@@ -38,8 +40,20 @@ pub(super) fn run(arguments: &Verify, stores: &Stores) -> Result<Exit, Exit> {
             } else {
                 listing.text(&line(&finding, arguments.repair))
             };
-        })
+        });
+        match verified {
+            // What was told would be told and counted again.
+            Err(error) if is_begun => Ok(Err(error)),
+            verified => verified.map(Ok),
+        }
     })?;
+    let verified = match verified {
+        Ok(verified) => verified,
+        Err(error) => {
+            listing.finish()?;
+            return Err(opened.failed("", &error));
+        }
+    };
     let _ = if arguments.json {
         listing.object(&count.of_summary(verified))
     } else {
