@@ -234,6 +234,10 @@ replies! {
     // What a store's result becomes.
     /// Over quota, for now.
     MAILBOX_FULL = 452 [2, 2] "Mailbox full";
+    /// Over quota, where that is to be told at once.
+    MAILBOX_FULL_REJECTED = 552 [2, 2] "Mailbox full";
+    /// The account's whole quota is smaller.
+    LARGER_THAN_QUOTA = 552 [2, 3] "Message larger than the whole mailbox may be";
     /// Locked past the lock wait.
     MAILBOX_LOCKED = 450 [2, 0] "Mailbox locked, try again later";
     /// Disk, inodes or spool full.

@@ -21,7 +21,8 @@ pub(super) fn refusal(error: &DeliveryError) -> Reply {
         DeliveryError::NoSuchMailbox => reply::UNKNOWN_RECIPIENT,
         DeliveryError::UnusableName(_) => reply::UNUSABLE_NAME,
         DeliveryError::Locked { .. } => reply::MAILBOX_LOCKED,
-        DeliveryError::MailboxFull(_) => reply::MAILBOX_FULL,
+        DeliveryError::MailboxFull(_) | DeliveryError::OverQuota { .. } => reply::MAILBOX_FULL,
+        DeliveryError::LargerThanQuota => reply::LARGER_THAN_QUOTA,
         DeliveryError::StorageFull(_) => reply::STORAGE_FULL,
         DeliveryError::Misconfigured(_) => reply::MISCONFIGURED,
         DeliveryError::StoreMissing { .. } | DeliveryError::Io(_) | DeliveryError::Unanswered => {
@@ -89,6 +90,8 @@ mod tests {
         let table = [
             (DeliveryError::NoSuchMailbox, "550 5.1.1"),
             (DeliveryError::UnusableName("secret".into()), "553 5.1.3"),
+            (DeliveryError::OverQuota { what: "secret".into() }, "452 4.2.2"),
+            (DeliveryError::LargerThanQuota, "552 5.2.3"),
             (DeliveryError::Locked { holder: Some("secret".into()) }, "450 4.2.0"),
             (DeliveryError::StoreMissing { what: "secret".into() }, "451 4.3.0"),
             (DeliveryError::Expired, "451 4.3.0"),

@@ -36,6 +36,8 @@ pub(crate) fn copy(error: &DeliveryError) -> DeliveryError {
         E::UnusableName(why) => E::UnusableName(why.clone()),
         E::Locked { holder } => E::Locked { holder: holder.clone() },
         E::MailboxFull(failure) => E::MailboxFull(copy_failure(failure)),
+        E::OverQuota { what } => E::OverQuota { what: what.clone() },
+        E::LargerThanQuota => E::LargerThanQuota,
         E::StorageFull(failure) => E::StorageFull(copy_failure(failure)),
         E::Misconfigured(failure) => E::Misconfigured(copy_failure(failure)),
         E::StoreMissing { what } => E::StoreMissing { what: what.clone() },

@@ -48,6 +48,14 @@ pub enum DeliveryError {
     },
     /// The mailbox is full: the file system's quota, or the store's own.
     MailboxFull(Failure),
+    /// The message does not fit into what is left of the account's
+    /// [quota](crate::Quota).
+    OverQuota {
+        /// What it holds and what it may hold, for the log.
+        what: String,
+    },
+    /// The message is larger than the account's whole quota.
+    LargerThanQuota,
     /// Disk or inodes are used up, or the file may not grow (ENOSPC, EFBIG).
     StorageFull(Failure),
     /// Permissions, a read-only file system, a link where none may be.
@@ -112,9 +120,10 @@ impl DeliveryError {
     /// Whether trying again can help.
     pub fn class(&self) -> Class {
         match self {
-            Self::NoSuchMailbox | Self::UnusableName(_) => Class::Permanent,
+            Self::NoSuchMailbox | Self::UnusableName(_) | Self::LargerThanQuota => Class::Permanent,
             Self::Locked { .. }
             | Self::MailboxFull(_)
+            | Self::OverQuota { .. }
             | Self::StorageFull(_)
             | Self::Misconfigured(_)
             | Self::StoreMissing { .. }
@@ -131,7 +140,8 @@ impl DeliveryError {
             Self::NoSuchMailbox => EnhancedCode::new(1, 1),
             Self::UnusableName(_) => EnhancedCode::new(1, 3),
             Self::Locked { .. } => EnhancedCode::new(2, 0),
-            Self::MailboxFull(_) => EnhancedCode::new(2, 2),
+            Self::MailboxFull(_) | Self::OverQuota { .. } => EnhancedCode::new(2, 2),
+            Self::LargerThanQuota => EnhancedCode::new(2, 3),
             Self::StorageFull(_) => EnhancedCode::new(3, 1),
             Self::Misconfigured(_) => EnhancedCode::new(3, 5),
             Self::StoreMissing { .. } | Self::Io(_) | Self::Expired | Self::Unanswered => {
@@ -158,6 +168,8 @@ impl fmt::Display for DeliveryError {
             | Self::StorageFull(failure)
             | Self::Misconfigured(failure)
             | Self::Io(failure) => failure.fmt(f),
+            Self::OverQuota { what } => write!(f, "over quota: {what}"),
+            Self::LargerThanQuota => f.write_str("larger than the whole quota"),
             Self::StoreMissing { what } => write!(f, "store not there: {what}"),
             Self::Expired => f.write_str("the store did not answer in time"),
             Self::Unanswered => f.write_str("the store gave no result"),

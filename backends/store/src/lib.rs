@@ -67,7 +67,10 @@ pub use error::{Class, DeliveryError, EnhancedCode, Failure};
 pub use flags::Flags;
 pub use lane::Lane;
 pub use line_ends::LineEnds;
-pub use mailbox::{IfMissing, Mailbox, MailboxName, NameError};
+pub use mailbox::{
+    FOLDER_LEVELS_MAX, FOLDER_OCTETS_MAX, IfMissing, IfNoFolder, Mailbox, MailboxName, NameError,
+    Owner, Quota,
+};
 pub use message::{Body, BodyReader, Message, Octets};
 pub use reader::{
     Contents, Finding, FindingKind, MailReader, MessageInfo, OpenMessage, ReadError, Remedy,

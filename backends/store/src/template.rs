@@ -119,7 +119,7 @@ impl PathTemplate {
                     .iter()
                     .map(|piece| match piece {
                         Piece::Text(text) => text,
-                        Piece::Name => mailbox.as_str(),
+                        Piece::Name => mailbox.account(),
                         Piece::LocalPart => mailbox.local_part(),
                         Piece::Domain => mailbox.domain().unwrap_or_default(),
                     })
