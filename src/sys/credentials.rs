@@ -8,10 +8,7 @@
 
 use super::names::{self, NameError};
 use rustix::{fs::Mode, process, thread};
-use std::{ffi::CString, fmt, io};
-
-/// Supplementary groups that a user may have.
-const GROUPS_MAX: usize = 1024;
+use std::{fmt, io};
 
 /// Whom to become.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +61,7 @@ impl Identity {
         if own.0 != 0 && own != (user.uid, gid) {
             return Err(IdentityError::NotRoot);
         }
-        Ok(Self { uid: user.uid, gid, groups: groups_of(name, gid) })
+        Ok(Self { uid: user.uid, gid, groups: names::groups_of(name, gid) })
     }
 }
 
@@ -100,23 +97,6 @@ pub fn restrict_umask() {
 
 fn check(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// The groups of a user, `gid` among them; only that where they can't be told.
-fn groups_of(name: &str, gid: u32) -> Vec<u32> {
-    let Ok(name) = CString::new(name) else { return vec![gid] };
-    let mut groups = vec![0; GROUPS_MAX];
-    let mut count = libc::c_int::try_from(groups.len()).unwrap_or(0);
-    // SAFETY: the pointers are to live memory, and `count` is its length.
-    let found =
-        unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
-    match usize::try_from(count) {
-        Ok(count) if found >= 0 => {
-            groups.truncate(count);
-            groups
-        }
-        _ => vec![gid],
-    }
 }
 
 #[cfg(test)]

@@ -6,3 +6,4 @@ pub mod descriptors;
 pub mod limits;
 pub mod local_time;
 pub mod names;
+pub mod thread_identity;

@@ -1,6 +1,6 @@
 //! Names of users, groups and this host.
 //!
-//! Lives here: getpwnam_r and getgrnam_r, with their buffers.
+//! Lives here: getpwnam_r, getgrnam_r and getgrouplist, with their buffers.
 //! May not: be called on the event loop; a name service may take its time.
 #![allow(unsafe_code, reason = "the C library alone knows the host's name services")]
 #![allow(clippy::doc_markdown, reason = "names of C functions")]
@@ -15,6 +15,9 @@ use std::{
 /// Octets of a name service's answer: the first try, and where it ends.
 const BUFFER_OCTETS: usize = 1024;
 const BUFFER_OCTETS_MAX: usize = 1024 * 1024;
+
+/// Supplementary groups that a user may have.
+const GROUPS_MAX: usize = 1024;
 
 /// A user, as far as we need one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +96,24 @@ pub fn group(name: &str) -> Result<u32, NameError> {
         (0, Some(unsafe { entry.assume_init() }.gr_gid))
     });
     or_number(by_name, name, |gid| gid)
+}
+
+/// The groups of a user, `gid` among them; only that where they can't be told. Asks
+/// the name service.
+pub fn groups_of(name: &str, gid: u32) -> Vec<u32> {
+    let Ok(name) = CString::new(name) else { return vec![gid] };
+    let mut groups = vec![0; GROUPS_MAX];
+    let mut count = libc::c_int::try_from(groups.len()).unwrap_or(0);
+    // SAFETY: the pointers are to live memory, and `count` is its length.
+    let found =
+        unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
+    match usize::try_from(count) {
+        Ok(count) if found >= 0 => {
+            groups.truncate(count);
+            groups
+        }
+        _ => vec![gid],
+    }
 }
 
 /// This host's name.
