@@ -7,13 +7,16 @@
 
 use super::{
     budget::Reservation,
+    owners::{self, Owners},
     record::{Recipient, Record},
 };
 use crate::{
     sys::local_time,
     transaction::{Origin, TraceFields},
 };
-use postino_store::{Body, Delivery, DeliveryError, MailStore, Mailbox, Message, Timestamp};
+use postino_store::{
+    Body, Delivery, DeliveryError, MailStore, Mailbox, Message, Prepared, Timestamp,
+};
 use std::{
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -37,6 +40,7 @@ pub(super) struct Uncomposed {
 /// `Err` is every recipient's result. May block.
 pub(super) fn compose(
     store: &dyn MailStore,
+    owners: &Owners,
     record: &Arc<Record>,
     uncomposed: Uncomposed,
 ) -> Result<Vec<(usize, Delivery)>, DeliveryError> {
@@ -64,7 +68,11 @@ pub(super) fn compose(
         uncomposed.bare_newlines,
         uncomposed.body,
     );
-    let is_shared = uncomposed.single_instance && record.recipients.len() > 1;
+    // A file has one owner: several share none.
+    let mut all_owners = record.recipients.iter().map(|each| store.written_as(&each.mailbox));
+    let owner = all_owners.next().flatten();
+    let have_one_owner = all_owners.all(|other| other == owner);
+    let is_shared = uncomposed.single_instance && have_one_owner && record.recipients.len() > 1;
     if is_shared {
         message = message.with_common_header(trace(None));
     }
@@ -78,10 +86,13 @@ pub(super) fn compose(
         .zip(&wanted)
         .filter_map(|(recipient, wanted)| wanted.then_some(&recipient.mailbox))
         .collect();
-    if mailboxes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let prepared = store.prepare(&message, &mailboxes)?;
+    let Some(first) = mailboxes.first() else { return Ok(Vec::new()) };
+    let prepared = if have_one_owner {
+        let _assumed = owners.assume(owner).map_err(|cause| owners::error(first, owner, &cause))?;
+        store.prepare(&message, &mailboxes)?
+    } else {
+        Prepared::nothing()
+    };
     // Given back with the last delivery, wherever that ends: the record may wait
     // much longer in the lane of a mailbox that hangs.
     let memory = Arc::new(uncomposed.memory);

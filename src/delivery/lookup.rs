@@ -6,11 +6,11 @@
 //! May not: keep the deadline; whoever waits does.
 
 use super::{
-    Answer, LOOKUP_DEADLINE, Limits, Ticket,
+    Answer, LOOKUP_DEADLINE, Limits, Ticket, ToStore,
     alarm::Texts,
     budget::Reservation,
     crew::Crew,
-    outcome,
+    outcome, owners,
     record::{Answers, Path},
     seat::Seat,
 };
@@ -20,15 +20,15 @@ use crate::{
     transaction::{ForwardPath, RecipientIndex, TransactionId},
     users::{Resolved, Users},
 };
-use postino_store::{Class, DeliveryError, MailStore, Mailbox};
+use postino_store::{Class, DeliveryError, Mailbox};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
-/// A store that is not there is logged this often.
-const MISSING_LOGGED_EVERY: Duration = Duration::from_secs(60);
+/// What stops many recipients, such as a store that is not there, is logged this often.
+const LOGGED_EVERY: Duration = Duration::from_secs(60);
 
 /// Which recipient is asked about.
 pub struct Question {
@@ -51,16 +51,18 @@ pub struct Question {
 
 /// What the threads that look up share.
 pub(super) struct LookUps {
-    store: Arc<dyn MailStore>,
+    to_store: ToStore,
     answers: Answers,
-    missing: Missing,
+    missing: Recurring,
+    foreign: Recurring,
     pub(super) crew: Arc<Crew>,
 }
 
 impl LookUps {
-    pub(super) fn new(store: Arc<dyn MailStore>, answers: Answers, limits: &Limits) -> Self {
+    pub(super) fn new(to_store: ToStore, answers: Answers, limits: &Limits) -> Self {
         let crew = Crew::new("look-up", Texts::STORE, limits.look_ups, limits.stuck);
-        Self { store, answers, missing: Missing::default(), crew }
+        let (missing, foreign) = (Recurring::default(), Recurring::default());
+        Self { to_store, answers, missing, foreign, crew }
     }
 
     /// Resolves in memory; a refusal is the answer, else a thread goes on.
@@ -95,21 +97,42 @@ impl LookUps {
         }
     }
 
-    fn admit(&self, resolved: Resolved, size: Option<u64>) -> Result<Mailbox, DeliveryError> {
-        match (self.store.admit(&resolved.mailbox, size), resolved.otherwise) {
-            (Err(DeliveryError::NoSuchMailbox), Some(otherwise)) => {
-                self.store.admit(&otherwise, size).map(|()| otherwise)
+    fn admit(&self, resolved: Resolved, size: Option<u64>) -> Result<Mailbox, Obstacle> {
+        match (self.ask(&resolved.mailbox, size), resolved.otherwise) {
+            (Err(Obstacle::Store(DeliveryError::NoSuchMailbox)), Some(otherwise)) => {
+                self.ask(&otherwise, size).map(|()| otherwise)
             }
             (result, _) => result.map(|()| resolved.mailbox),
         }
     }
 
-    fn refuse(&self, question: &Question, error: &DeliveryError) -> Reply {
+    /// Asks the store about one mailbox, as its owner.
+    fn ask(&self, mailbox: &Mailbox, size: Option<u64>) -> Result<(), Obstacle> {
+        let ToStore { store, owners, room } = &self.to_store;
+        let owner = store.written_as(mailbox);
+        let _assumed = owners
+            .assume(owner)
+            .map_err(|cause| Obstacle::Owner(owners::error(mailbox, owner, &cause)))?;
+        store.admit(mailbox, size)?;
+        match store.room_of(mailbox) {
+            Ok(Some(found)) if !room.admits_into(found, size.unwrap_or(0)) => {
+                Err(room.error().into())
+            }
+            // One that fails to answer is not full: its delivery will tell.
+            _ => Ok(()),
+        }
+    }
+
+    fn refuse(&self, question: &Question, obstacle: &Obstacle) -> Reply {
+        let (Obstacle::Store(error) | Obstacle::Owner(error)) = obstacle;
         let reply = outcome::refusal(error);
-        match error {
-            DeliveryError::StoreMissing { .. } => self.missing.log(error),
-            _ if error.class() == Class::Permanent => log_refused(question, &reply),
-            _ => log::warn!(
+        match obstacle {
+            Obstacle::Owner(error) => self.foreign.log(error),
+            Obstacle::Store(DeliveryError::StoreMissing { .. }) => self.missing.log(error),
+            Obstacle::Store(error) if error.class() == Class::Permanent => {
+                log_refused(question, &reply);
+            }
+            Obstacle::Store(error) => log::warn!(
                 "deferred s={} to={} reply=\"{}\" cause={}",
                 question.id,
                 Path(&question.path),
@@ -137,7 +160,7 @@ impl LookUps {
         let result = result.unwrap_or_else(|panic| {
             let text = escape::value(outcome::panic_text(&*panic).as_bytes());
             log::error!("panic in the store s={} looking up cause={text}", question.id);
-            Err(DeliveryError::Unanswered)
+            Err(DeliveryError::Unanswered.into())
         });
         let result = result.map_err(|error| self.refuse(&question, &error));
         let Question { ticket, index, memory, .. } = question;
@@ -145,17 +168,31 @@ impl LookUps {
     }
 }
 
-/// Logs that the store is not there, and not for every recipient anew.
+/// Why a recipient is refused.
+enum Obstacle {
+    /// The store says so.
+    Store(DeliveryError),
+    /// The mailbox is one that this process cannot write, whatever the store says.
+    Owner(DeliveryError),
+}
+
+impl From<DeliveryError> for Obstacle {
+    fn from(error: DeliveryError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Logs what stops many recipients, and not for every one anew.
 #[derive(Default)]
-struct Missing {
+struct Recurring {
     logged: Mutex<Option<(Instant, u64)>>,
 }
 
-impl Missing {
+impl Recurring {
     fn log(&self, error: &DeliveryError) {
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         let silent = match &mut *logged {
-            Some((at, silent)) if at.elapsed() < MISSING_LOGGED_EVERY => {
+            Some((at, silent)) if at.elapsed() < LOGGED_EVERY => {
                 *silent += 1;
                 return;
             }

@@ -13,6 +13,7 @@ mod deadline;
 mod lane;
 mod lookup;
 mod outcome;
+mod owners;
 mod pool;
 mod record;
 mod resend;
@@ -34,6 +35,7 @@ use alarm::STUCK_MAX;
 use compose::Uncomposed;
 use deadline::Transit;
 use lookup::LookUps;
+use owners::Owners;
 use pool::Workers;
 use postino_files::Files;
 use postino_store::{Body, MailStore, Mailbox};
@@ -87,6 +89,8 @@ pub struct Limits {
     pub spool_files: u64,
     /// Percent of the store's octets and files that are to stay free.
     pub min_free: u8,
+    /// The group that deliveries made as a mailbox's owner have in place of his own.
+    pub mail_group: Option<u32>,
     /// What the log calls the store.
     pub store_name: String,
     /// The calls to the spool's directory.
@@ -106,6 +110,7 @@ impl Default for Limits {
             spool_octets: 1 << 30,
             spool_files: 1_000,
             min_free: 2,
+            mail_group: None,
             store_name: "store".to_owned(),
             files: Arc::new(postino_files::Kernel::new()),
         }
@@ -172,6 +177,14 @@ pub struct Submission {
     pub memory: Reservation,
 }
 
+/// The store, and what has to be known to call it.
+#[derive(Clone)]
+struct ToStore {
+    store: Arc<dyn MailStore>,
+    owners: Arc<Owners>,
+    room: Arc<Watch>,
+}
+
 /// The pool of workers.
 ///
 /// Dropped, it begins nothing more and waits for nothing: threads that are idle
@@ -198,8 +211,10 @@ impl Pool {
     ) -> Self {
         let answers: Answers = Arc::new(answers);
         let room = Watch::start(Arc::clone(&store), &limits.store_name, limits.min_free);
-        let workers = Arc::new(Workers::new(Arc::clone(&store), Arc::clone(&room), &limits));
-        let look_ups = Arc::new(LookUps::new(store, Arc::clone(&answers), &limits));
+        let owners = Arc::new(Owners::new(limits.mail_group));
+        let to_store = ToStore { store, owners, room: Arc::clone(&room) };
+        let workers = Arc::new(Workers::new(to_store.clone(), &limits));
+        let look_ups = Arc::new(LookUps::new(to_store, Arc::clone(&answers), &limits));
         let spool = Arc::new(Spool::new(&limits, Arc::clone(&answers)));
         let has_memory = Arc::clone(&answers);
         let memory = Budget::new(limits.memory, move || has_memory(Answer::HasMemory));

@@ -6,7 +6,7 @@
 //! gives out is used once.
 
 use super::{
-    Limits,
+    Limits, ToStore,
     alarm::Texts,
     clock::{Clock, Waker},
     compose::{self, Uncomposed},
@@ -14,11 +14,12 @@ use super::{
     deadline::{Job, Transit},
     lane::{Lanes, Turn},
     outcome,
+    owners::{self, Owners},
     room::Watch,
     seat::Seat,
 };
 use crate::escape;
-use postino_store::{Delivery, DeliveryError, MailStore};
+use postino_store::{Delivery, DeliveryError, MailStore, Owner};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -31,6 +32,7 @@ use std::{
 /// What the delivering threads share.
 pub(super) struct Workers {
     store: Arc<dyn MailStore>,
+    owners: Arc<Owners>,
     room: Arc<Watch>,
     lock_wait: Duration,
     lanes: Lanes,
@@ -53,9 +55,11 @@ impl Default for Locked {
 }
 
 impl Workers {
-    pub(super) fn new(store: Arc<dyn MailStore>, room: Arc<Watch>, limits: &Limits) -> Self {
+    pub(super) fn new(to_store: ToStore, limits: &Limits) -> Self {
+        let ToStore { store, owners, room } = to_store;
         Self {
             store,
+            owners,
             room,
             lock_wait: limits.lock_wait,
             lanes: Lanes::default(),
@@ -135,7 +139,7 @@ impl Workers {
             if !self.room.admits(uncomposed.body.len(), copies) {
                 return Err(self.room.error());
             }
-            let deliveries = compose::compose(&*self.store, record, uncomposed)?;
+            let deliveries = compose::compose(&*self.store, &self.owners, record, uncomposed)?;
             let lane = |delivery: &Delivery| self.store.lane(delivery.mailbox());
             Ok(deliveries.into_iter().map(|(at, each)| (at, lane(&each), each)).collect())
         }))
@@ -225,7 +229,29 @@ impl Workers {
         locked
     }
 
+    /// Delivers, as each mailbox's owner what is his.
     fn deliver(&self, deliveries: &[Delivery]) {
+        for those in deliveries.chunk_by(|one, next| self.owner(one) == self.owner(next)) {
+            match self.owners.assume(those.first().and_then(|first| self.owner(first))) {
+                Ok(_assumed) => self.deliver_those(those),
+                Err(cause) => {
+                    for delivery in those {
+                        delivery.end(Err(owners::error(
+                            delivery.mailbox(),
+                            self.owner(delivery),
+                            &cause,
+                        )));
+                    }
+                }
+            }
+        }
+    }
+
+    fn owner<'a>(&self, delivery: &'a Delivery) -> Option<&'a Owner> {
+        self.store.written_as(delivery.mailbox())
+    }
+
+    fn deliver_those(&self, deliveries: &[Delivery]) {
         let result = catch_unwind(AssertUnwindSafe(|| self.store.deliver_batch(deliveries)));
         if let Err(panic) = result {
             let mailboxes: Vec<_> =

@@ -93,6 +93,12 @@ impl Watch {
         admits
     }
 
+    /// Whether what a message of so many octets leaves of a mailbox's own room is to
+    /// stay free; the store as a whole is not asked.
+    pub(super) fn admits_into(&self, room: Room, octets: u64) -> bool {
+        self.is_enough(room, octets)
+    }
+
     /// The error of a message that was not admitted.
     pub(super) fn error(&self) -> DeliveryError {
         let cause = io::Error::from(io::ErrorKind::StorageFull);

@@ -23,7 +23,7 @@ impl log::Log for Lines {
 }
 
 /// From here on log lines are kept.
-fn keep_log() {
+pub(super) fn keep_log() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         log::set_logger(&Lines).unwrap();
@@ -32,7 +32,7 @@ fn keep_log() {
 }
 
 /// The lines with this in them, milliseconds as `ms=_`.
-fn logged(part: &str) -> Vec<(log::Level, String)> {
+pub(super) fn logged(part: &str) -> Vec<(log::Level, String)> {
     let lines = LINES.lock().unwrap();
     let own = lines.iter().filter(|(_, line)| line.contains(part));
     own.map(|(level, line)| {

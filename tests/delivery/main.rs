@@ -9,6 +9,7 @@ mod lanes;
 mod locks;
 mod log_lines;
 mod look_ups;
+mod owners;
 mod resends;
 mod stuck;
 mod upkeep;

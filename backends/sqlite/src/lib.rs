@@ -38,7 +38,7 @@ use place::Place;
 use postino_files::Files;
 use postino_store::{
     Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName, Message,
-    Prepared, Room,
+    Owner, Prepared, Room,
 };
 #[cfg(feature = "reader")]
 use postino_store::{MailReader, ReadError};
@@ -183,6 +183,11 @@ impl Sqlite {
 impl MailStore for Sqlite {
     fn deliver(&self, delivery: &Delivery) -> Result<DeliveryId, DeliveryError> {
         self.store(&[delivery]).pop().unwrap_or(Err(DeliveryError::Unanswered))
+    }
+
+    /// The database is one file, whosever the mailboxes are.
+    fn written_as<'a>(&self, _mailbox: &'a Mailbox) -> Option<&'a Owner> {
+        None
     }
 
     fn lane(&self, _mailbox: &Mailbox) -> Lane {

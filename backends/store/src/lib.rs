@@ -107,8 +107,17 @@ pub trait MailStore: Send + Sync {
         }
     }
 
+    /// As whom the store is to be called for this mailbox: whoever calls becomes that
+    /// user before, as far as it can, for [`deliver_batch`](MailStore::deliver_batch),
+    /// [`prepare`](MailStore::prepare) and [`admit`](MailStore::admit). None: as who
+    /// runs the program, as it must be where all mailboxes are one file. Pure.
+    fn written_as<'a>(&self, mailbox: &'a Mailbox) -> Option<&'a Owner> {
+        mailbox.owner()
+    }
+
     /// Makes what the recipients of one message can share. Called once per
-    /// transaction, before its deliveries and in no lane.
+    /// transaction, before its deliveries and in no lane; not where their mailboxes
+    /// are [written as](MailStore::written_as) several users, who share nothing.
     fn prepare(
         &self,
         _message: &Message,
@@ -127,6 +136,13 @@ pub trait MailStore: Send + Sync {
     /// How much room there is where the store lies; none where that cannot be
     /// told, or differs between mailboxes. Asked each second.
     fn room(&self) -> Result<Option<Room>, DeliveryError> {
+        Ok(None)
+    }
+
+    /// How much room there is where this mailbox lies, of a store whose
+    /// [`room`](MailStore::room) is none since that differs; none where it cannot be
+    /// told. Asked at RCPT, as for [`MailStore::admit`].
+    fn room_of(&self, _mailbox: &Mailbox) -> Result<Option<Room>, DeliveryError> {
         Ok(None)
     }
 

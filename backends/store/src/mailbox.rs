@@ -205,6 +205,8 @@ pub struct Owner {
     pub uid: u32,
     /// The group's id.
     pub gid: u32,
+    /// The groups that the user is in beside it; none for a user without a name.
+    pub groups: Vec<u32>,
 }
 
 /// A mailbox that mail is to be delivered to, and what is known of its account.
