@@ -1,7 +1,8 @@
 //! Path templates: where a mailbox lies below a store's root.
 //!
 //! Lives here: `%u` (mailbox name), `%n` (local part), `%d` (domain), `%%`,
-//! expanded once, so that nothing in an address is ever a template.
+//! expanded once, so that nothing in an address is ever a template; `%h` in front,
+//! for the user's home in place of a root.
 //! May not: touch a file.
 
 use crate::MailboxName;
@@ -10,7 +11,11 @@ use std::{fmt, path::PathBuf};
 /// The most octets a path component can have on the file systems we know.
 const COMPONENT_OCTETS_MAX: usize = 255;
 
-/// A path with variables: a root without any, and components below it.
+/// The user's home, in front of a path.
+const HOME: &str = "%h";
+
+/// A path with variables: a root without any, or the user's home, and components
+/// below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathTemplate {
     root: PathBuf,
@@ -34,6 +39,8 @@ pub enum TemplateError {
     Unknown(String),
     /// A variable stands before `..` or `.`.
     DotComponent,
+    /// `%h` stands where it cannot.
+    Home,
     /// The expansion of a component is empty or longer than 255 octets, or
     /// begins with a dot.
     Component(String),
@@ -44,9 +51,12 @@ impl fmt::Display for TemplateError {
         match self {
             Self::Empty => f.write_str("the path is empty"),
             Self::Unknown(variable) => {
-                write!(f, "unknown variable {variable:?}; there are %u, %n, %d and %%")
+                write!(f, "unknown variable {variable:?}; there are %u, %n, %d, %h and %%")
             }
             Self::DotComponent => f.write_str("\".\" and \"..\" may not stand behind a variable"),
+            Self::Home => f.write_str(
+                "%h is the whole beginning of a path that goes on behind it, such as %h/Maildir",
+            ),
             Self::Component(component) => write!(
                 f,
                 "{component:?} can be no file name: empty, longer than {COMPONENT_OCTETS_MAX} octets, or a dot in front"
@@ -76,9 +86,13 @@ impl PathTemplate {
         if text.starts_with('/') {
             root.push("/");
         }
+        let (in_home, text) = match text.strip_prefix(HOME) {
+            Some(rest) if rest.starts_with('/') => (true, rest),
+            _ => (false, text),
+        };
         for component in text.split('/').filter(|component| !component.is_empty()) {
             let pieces = pieces(component)?;
-            match (&pieces[..], components.is_empty()) {
+            match (&pieces[..], components.is_empty() && !in_home) {
                 ([Piece::Text(text)], true) => root.push(text),
                 ([Piece::Text(text)], false) if text == "." || text == ".." => {
                     return Err(TemplateError::DotComponent);
@@ -86,28 +100,47 @@ impl PathTemplate {
                 _ => components.push(pieces),
             }
         }
-        if components.is_empty() {
-            components.push(vec![Piece::Name]);
+        match (components.is_empty(), in_home) {
+            (true, true) => return Err(TemplateError::Home),
+            (true, false) => components.push(vec![Piece::Name]),
+            (false, _) => {}
         }
-        if root.as_os_str().is_empty() {
+        if root.as_os_str().is_empty() && !in_home {
             root.push(".");
         }
         Ok(Self { root, components })
     }
 
-    /// The path before the first component with a variable: the store's root.
+    /// Whether mailboxes lie below their users' [homes](crate::Mailbox::home) (`%h`).
+    ///
+    /// ```
+    /// use postino_store::PathTemplate;
+    /// assert!(PathTemplate::parse("%h/Maildir").unwrap().is_in_homes());
+    /// assert!(PathTemplate::parse("/home/%h").is_err());
+    /// ```
+    pub fn is_in_homes(&self) -> bool {
+        self.root.as_os_str().is_empty()
+    }
+
+    /// The path before the first component with a variable: the store's root; empty
+    /// where there is none, [in homes](PathTemplate::is_in_homes).
     pub fn root(&self) -> &std::path::Path {
         &self.root
     }
 
-    /// How many components lie below the root.
+    /// How many components lie below the root, or the home.
     pub fn depth(&self) -> usize {
         self.components.len()
     }
 
-    /// Whether the domain is part of the path (`%u` or `%d`).
+    /// Whether the domain is part of the path (`%u` or `%d`), or the user himself is.
     pub fn tells_domains_apart(&self) -> bool {
-        self.components.iter().flatten().any(|piece| matches!(piece, Piece::Name | Piece::Domain))
+        self.is_in_homes()
+            || self
+                .components
+                .iter()
+                .flatten()
+                .any(|piece| matches!(piece, Piece::Name | Piece::Domain))
     }
 
     /// The components of this mailbox's path below the root.
@@ -225,9 +258,10 @@ impl<'a> Bound<'a> {
 /// The text that [`PathTemplate::parse`] reads as this template.
 impl fmt::Display for PathTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let in_homes = self.is_in_homes();
         let root = self.root.to_string_lossy().replace('%', "%%");
-        f.write_str(&root)?;
-        if self.components == [[Piece::Name]] {
+        f.write_str(if in_homes { HOME } else { &root })?;
+        if self.components == [[Piece::Name]] && !in_homes {
             return Ok(());
         }
         for (at, component) in self.components.iter().enumerate() {
@@ -264,6 +298,7 @@ fn pieces(component: &str) -> Result<Vec<Piece>, TemplateError> {
             Some('u') => Piece::Name,
             Some('n') => Piece::LocalPart,
             Some('d') => Piece::Domain,
+            Some('h') => return Err(TemplateError::Home),
             other => {
                 return Err(TemplateError::Unknown(std::iter::once('%').chain(other).collect()));
             }
@@ -281,7 +316,7 @@ fn pieces(component: &str) -> Result<Vec<Piece>, TemplateError> {
 
 #[cfg(test)]
 mod tests {
-    use super::PathTemplate;
+    use super::{PathTemplate, TemplateError};
     use crate::MailboxName;
 
     #[test]
@@ -312,6 +347,27 @@ mod tests {
         ] {
             assert_eq!(template.mailbox(components), None, "{components:?}");
         }
+    }
+
+    #[test]
+    fn a_home_is_the_whole_beginning_of_a_path() {
+        let alice = MailboxName::new("alice@example.org").unwrap();
+        for (text, expected) in [
+            ("%h/Maildir", &["Maildir"][..]),
+            ("%h//mail/%n/", &["mail", "alice"]),
+            ("%h/%u", &["alice@example.org"]),
+            ("%h/.mail", &[".mail"]),
+        ] {
+            let template = PathTemplate::parse(text).unwrap();
+            assert!(template.is_in_homes() && template.tells_domains_apart(), "{text}");
+            assert_eq!(template.expand(&alice).unwrap(), expected, "{text}");
+            assert_eq!(PathTemplate::parse(&template.to_string()).unwrap(), template, "{text}");
+        }
+        for text in ["%h", "%h/", "/%h/x", "/home/%h", "x%h/y", "%hx/y", "%h/%h", "%u/%h"] {
+            assert_eq!(PathTemplate::parse(text), Err(TemplateError::Home), "{text}");
+        }
+        assert_eq!(PathTemplate::parse("%h/../x"), Err(TemplateError::DotComponent));
+        assert!(!PathTemplate::parse("%%h/x").unwrap().is_in_homes());
     }
 
     #[test]
