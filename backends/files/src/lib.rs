@@ -2,8 +2,10 @@
 //!
 //! Lives here: [`Files`], the few calls with which a store touches the disk;
 //! [`Kernel`], which makes them for real; [`marker`], the file that says "this
-//! is a store's root", and [`root`], what follows from it; [`lost`], where a repair
-//! puts what it takes out of a store; [`process`], for locks that name their holder. Under the feature `testing`: implementations that fail
+//! is a store's root", and [`root`], what follows from it; [`home`], where there is
+//! no such root; [`lost`], where a repair puts what it takes out of a store;
+//! [`process`], for locks that name their holder. Under the feature `testing`:
+//! implementations that fail
 //! the Nth call and that record their order.
 //! May not: know a message, a mailbox or a store's layout.
 //! Holds: every descriptor is close-on-exec; below a root no symbolic link is
@@ -31,6 +33,7 @@
 //! ```
 
 mod handle;
+pub mod home;
 mod kernel;
 mod locks;
 pub mod lost;

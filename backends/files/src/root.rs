@@ -8,7 +8,7 @@
 //! heals the store without a restart, and no descriptor that is kept open between
 //! deliveries keeps it mounted.
 
-use crate::{Dir, Files, Identity, Space, marker};
+use crate::{Dir, Files, Identity, Space, home, marker};
 use rustix::io::Errno;
 use std::{
     error,
@@ -80,7 +80,8 @@ impl error::Error for RootError {
 /// What a store tells of itself.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// Where the root lies.
+    /// Where the root lies; empty where there is none, as mailboxes lie below the
+    /// [homes](home) of their users.
     pub path: PathBuf,
     /// The store's URL as `postino init` takes it.
     pub store: String,
@@ -143,9 +144,27 @@ impl Root {
         &self.setup.path
     }
 
+    /// Whether there is none: each mailbox lies below its user's home.
+    pub fn is_in_homes(&self) -> bool {
+        self.setup.path.as_os_str().is_empty()
+    }
+
+    /// Below what the mailbox of a user with this home lies.
+    pub fn path_for<'a>(&'a self, home: Option<&'a Path>) -> &'a Path {
+        if self.is_in_homes() { home.unwrap_or(self.path()) } else { self.path() }
+    }
+
+    /// The same, opened: the root, or the home where there is none.
+    pub fn open_for(&self, files: &dyn Files, home: Option<&Path>) -> Result<Dir, RootError> {
+        if self.is_in_homes() { home::open(files, home) } else { self.open(files) }
+    }
+
     /// Whether the root is there and the right one, by one call, made for each
     /// delivery. Where it is not, [`Root::open`] says why.
     pub fn is_right(&self, files: &dyn Files) -> bool {
+        if self.is_in_homes() {
+            return false;
+        }
         match self.state().unmarked {
             None => marker::is_present_at(files, &self.setup.path).unwrap_or(false),
             // The dot: it may be a symbolic link.
@@ -163,6 +182,7 @@ impl Root {
 
     /// The root, if it is there and the right one.
     pub fn open(&self, files: &dyn Files) -> Result<Dir, RootError> {
+        self.must_be_one()?;
         let root = match files.open_root(&self.setup.path) {
             Ok(root) => root,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.no_marker()),
@@ -193,6 +213,7 @@ impl Root {
     /// The root, to read what is in it: one without a marker will do if it holds
     /// anything at all, and nothing is ever made.
     pub fn open_to_read(&self, files: &dyn Files) -> Result<Dir, RootError> {
+        self.must_be_one()?;
         let root = match files.open_root(&self.setup.path) {
             Ok(root) => root,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -222,6 +243,9 @@ impl Root {
     /// Finds out what the root is, and makes it and its marker where both the
     /// state of things and the configuration allow it.
     pub fn start(&self, files: &dyn Files) -> Result<(), RootError> {
+        if self.is_in_homes() {
+            return Ok(());
+        }
         let (opening, unmarked) = self.find(files)?;
         let is_plain = files.open_path(&self.setup.path).is_ok();
         *self.state() = State { opening: Some(opening), unmarked, is_plain };
@@ -259,6 +283,7 @@ impl Root {
     /// Makes the root, directories above it included, and the marker, durably.
     /// What is there stays as it is.
     pub fn make(&self, files: &dyn Files) -> Result<Dir, RootError> {
+        self.must_be_one()?;
         let root = open_or_make(files, &self.setup.path, self.setup.directory_mode)
             .map_err(|cause| self.failed("make the store's root", cause))?;
         if !self.is_marked(files, &root)? {
@@ -295,6 +320,22 @@ impl Root {
         files.space(&root).map_err(|cause| self.failed("ask for the room on the disk of", cause))
     }
 
+    /// The same of a user's home; none where there is a root.
+    pub fn space_of_home(
+        &self,
+        files: &dyn Files,
+        home: Option<&Path>,
+    ) -> Result<Option<Space>, RootError> {
+        if !self.is_in_homes() {
+            return Ok(None);
+        }
+        let dir = home::open(files, home)?;
+        let doing = "ask for the room on the disk of";
+        let path = dir.path().to_owned();
+        let failed = |cause| RootError::Failed { doing, path, cause };
+        files.space(&dir).map(Some).map_err(failed)
+    }
+
     /// Mailboxes would lie `levels` below this directory.
     fn missing_below(
         &self,
@@ -313,6 +354,18 @@ impl Root {
             }),
             Err(cause) => Err(self.failed("look for mailboxes below", cause)),
         }
+    }
+
+    fn must_be_one(&self) -> Result<(), RootError> {
+        if !self.is_in_homes() {
+            return Ok(());
+        }
+        let what = format!(
+            "{} has no directory of its own: each mailbox lies in its user's home, which only \
+             a delivery knows",
+            self.setup.store
+        );
+        Err(RootError::Missing { what })
     }
 
     fn is_marked(&self, files: &dyn Files, root: &Dir) -> Result<bool, RootError> {
