@@ -5,8 +5,7 @@
 //! is a store's root", and [`root`], what follows from it; [`home`], where there is
 //! no such root; [`lost`], where a repair puts what it takes out of a store;
 //! [`process`], for locks that name their holder. Under the feature `testing`:
-//! implementations that fail
-//! the Nth call and that record their order.
+//! implementations that fail the Nth call and that record their order.
 //! May not: know a message, a mailbox or a store's layout.
 //! Holds: every descriptor is close-on-exec; below a root no symbolic link is
 //! followed to what is opened or made; nothing that exists is overwritten, but by

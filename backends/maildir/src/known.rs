@@ -18,7 +18,7 @@ const MAILBOXES_MAX: usize = 4096;
 /// The least time between two cleanings of a mailbox.
 const CLEANING_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The memory, by the mailbox's path below the root.
+/// The memory, by the mailbox's whole path.
 pub(crate) struct Known(Mutex<HashMap<PathBuf, Mailbox>>);
 
 struct Mailbox {

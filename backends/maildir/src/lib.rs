@@ -27,7 +27,7 @@ use known::Known;
 use mailbox::Directories;
 use name::{Name, Names};
 use postino_files::{
-    Dir, Files,
+    Dir, Files, Space,
     root::{Root, RootError, Setup},
 };
 #[cfg(feature = "reader")]
@@ -155,7 +155,8 @@ impl MailStore for Maildir {
 
     fn lane(&self, mailbox: &Mailbox) -> Lane {
         let path = self.path(mailbox.name()).unwrap_or_else(|_| mailbox.name().as_str().into());
-        Lane::of(self.template.root().join(path).to_string_lossy(), AT_ONCE, TOGETHER)
+        let root = self.root.path_for(mailbox.home());
+        Lane::of(root.join(path).to_string_lossy(), AT_ONCE, TOGETHER)
     }
 
     fn deliver_batch(&self, deliveries: &[Delivery]) {
@@ -163,8 +164,8 @@ impl MailStore for Maildir {
             let result = self.deliver(delivery);
             let stored = result.is_ok();
             delivery.finish(result);
-            if stored && let Ok(path) = self.path(delivery.mailbox().name()) {
-                self.clean(&path);
+            if stored {
+                self.clean(delivery.mailbox());
             }
         }
     }
@@ -172,11 +173,13 @@ impl MailStore for Maildir {
     fn admit(&self, mailbox: &Mailbox, _size: Option<u64>) -> Result<(), DeliveryError> {
         let files = &*self.files;
         let path = self.path(mailbox.name())?;
-        if self.root.is_right(files) && self.directories.is_as_known(files, self.root.path(), &path)
+        let root = self.root.path_for(mailbox.home());
+        if (self.root.is_in_homes() || self.root.is_right(files))
+            && self.directories.is_as_known(files, root, &path)
         {
             return Ok(());
         }
-        let root = self.root.open(files).map_err(root_error)?;
+        let root = self.root.open_for(files, mailbox.home()).map_err(root_error)?;
         match (files.open_dir(&root, &path), mailbox.if_missing()) {
             (Ok(_), _) => Ok(()),
             (Err(error), IfMissing::Create) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -190,13 +193,15 @@ impl MailStore for Maildir {
     }
 
     fn room(&self) -> Result<Option<Room>, DeliveryError> {
-        let space = self.root.space(&*self.files).map_err(root_error)?;
-        Ok(Some(Room {
-            octets: space.octets,
-            octets_free: space.octets_free,
-            files: space.inodes,
-            files_free: space.inodes_free,
-        }))
+        if self.root.is_in_homes() {
+            return Ok(None);
+        }
+        self.root.space(&*self.files).map(|space| Some(room(space))).map_err(root_error)
+    }
+
+    fn room_of(&self, mailbox: &Mailbox) -> Result<Option<Room>, DeliveryError> {
+        let space = self.root.space_of_home(&*self.files, mailbox.home());
+        space.map(|space| space.map(room)).map_err(root_error)
     }
 
     fn open(&self) -> Result<(), DeliveryError> {
@@ -229,13 +234,13 @@ impl Maildir {
     fn mailbox(&self, mailbox: &Mailbox) -> Result<Dir, DeliveryError> {
         let files = &*self.files;
         let path = self.path(mailbox.name())?;
-        if self.root.is_plain()
-            && self.root.is_right(files)
-            && let Some(new) = self.directories.open_known(files, self.root.path(), &path)
+        if (self.root.is_in_homes() || self.root.is_plain() && self.root.is_right(files))
+            && let root = self.root.path_for(mailbox.home())
+            && let Some(new) = self.directories.open_known(files, root, &path)
         {
             return Ok(new);
         }
-        let root = self.root.open(files).map_err(root_error)?;
+        let root = self.root.open_for(files, mailbox.home()).map_err(root_error)?;
         match mailbox.if_missing() {
             IfMissing::Create => self.directories.open_or_make(files, &root, &path),
             IfMissing::Refuse => match self.directories.open(files, &root, &path)? {
@@ -248,7 +253,7 @@ impl Maildir {
     /// Its `cur`, once its `new` has been opened.
     fn cur(&self, mailbox: &Mailbox) -> Result<Dir, DeliveryError> {
         let files = &*self.files;
-        let root = self.root.open(files).map_err(root_error)?;
+        let root = self.root.open_for(files, mailbox.home()).map_err(root_error)?;
         let cur = self.path(mailbox.name())?.join(mailbox::CUR);
         files
             .open_dir(&root, &cur)
@@ -271,7 +276,8 @@ impl Maildir {
         match create() {
             // The mailbox is as it was, but for its tmp (or cur).
             Err(DeliveryError::Io(failure)) if failure.cause.kind() == io::ErrorKind::NotFound => {
-                self.directories.known.forget(&self.path(mailbox.name())?);
+                let root = self.root.path_for(mailbox.home());
+                self.directories.forget(root, &self.path(mailbox.name())?);
                 create()
             }
             created => created,
@@ -280,10 +286,12 @@ impl Maildir {
 
     /// Cleans a mailbox's `tmp` where that is due, for whoever's deliveries have
     /// their answers. No failure of it is anybody's.
-    fn clean(&self, path: &Path) {
+    fn clean(&self, mailbox: &Mailbox) {
         let files = &*self.files;
-        if self.directories.known.cleaning_is_due(path)
-            && let Ok(root) = self.root.open(files)
+        let root = self.root.path_for(mailbox.home());
+        if let Ok(path) = self.path(mailbox.name())
+            && self.directories.known.cleaning_is_due(&root.join(&path))
+            && let Ok(root) = self.root.open_for(files, mailbox.home())
             && let Ok(tmp) = files.open_dir(&root, &path.join(mailbox::TMP))
         {
             clean::clean(files, &tmp);
@@ -295,6 +303,15 @@ impl Maildir {
 fn is_mailbox(files: &dyn Files, directory: &Dir, name: &Path) -> bool {
     let Ok(mailbox) = files.open_dir(directory, name) else { return false };
     files.stat(&mailbox, Path::new(mailbox::NEW)).is_ok()
+}
+
+fn room(space: Space) -> Room {
+    Room {
+        octets: space.octets,
+        octets_free: space.octets_free,
+        files: space.inodes,
+        files_free: space.inodes_free,
+    }
 }
 
 fn root_error(error: RootError) -> DeliveryError {

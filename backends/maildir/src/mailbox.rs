@@ -31,8 +31,9 @@ impl Directories {
     /// component may be a symbolic link. None where it is not as this process
     /// knows it: [`Directories::open`] finds out.
     pub(crate) fn open_known(&self, files: &dyn Files, root: &Path, path: &Path) -> Option<Dir> {
-        let known = self.known.durable(path)?;
-        let new = files.open_path(&root.join(path).join(NEW)).ok()?;
+        let path = root.join(path);
+        let known = self.known.durable(&path)?;
+        let new = files.open_path(&path.join(NEW)).ok()?;
         (files.stat_dir(&new).ok()?.identity == known).then_some(new)
     }
 
@@ -40,9 +41,15 @@ impl Directories {
     /// call at the most. That a symbolic link has come to lead there is found at
     /// the delivery.
     pub(crate) fn is_as_known(&self, files: &dyn Files, root: &Path, path: &Path) -> bool {
-        let Some(known) = self.known.durable(path) else { return false };
-        let status = files.stat_path(&root.join(path).join(NEW));
+        let path = root.join(path);
+        let Some(known) = self.known.durable(&path) else { return false };
+        let status = files.stat_path(&path.join(NEW));
         status.is_ok_and(|status| status.identity == known)
+    }
+
+    /// Knows nothing of the mailbox at `path` any more.
+    pub(crate) fn forget(&self, root: &Path, path: &Path) {
+        self.known.forget(&root.join(path));
     }
 
     /// The `new` of the mailbox at `path` below the root, durable; none where the
@@ -91,7 +98,8 @@ impl Directories {
         let status = files
             .stat_dir(&new)
             .map_err(|cause| DeliveryError::io("look at the directory", new.path(), cause))?;
-        Ok((self.known.durable(path) == Some(status.identity)).then_some(new))
+        let known = self.known.durable(&root.path().join(path));
+        Ok((known == Some(status.identity)).then_some(new))
     }
 
     /// The long way: one component after the other, made at need, then synced
@@ -121,7 +129,7 @@ impl Directories {
         let status = files
             .stat_dir(&new)
             .map_err(|cause| DeliveryError::io("look at the directory", new.path(), cause))?;
-        self.known.note_durable(path, status.identity);
+        self.known.note_durable(&root.path().join(path), status.identity);
         Ok(new)
     }
 

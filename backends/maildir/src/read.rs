@@ -125,7 +125,7 @@ impl MailReader for Maildir {
         self.folder(mailbox)?;
         let path = self.path(mailbox)?;
         let removed = remove::mailbox(&*self.files, &self.root_to_read()?, &path);
-        self.directories.known.forget(&path);
+        self.directories.forget(self.root.path(), &path);
         removed
     }
 

@@ -187,7 +187,7 @@ impl Maildir {
             if process::user() != status.owner {
                 return Err(format!("only user {}, its owner, can make it his", status.owner));
             }
-            self.directories.known.forget(path);
+            self.directories.forget(root.path(), path);
             let made = self.directories.open_or_make(files, root, path);
             made.map(drop).map_err(|error| error.to_string())
         });

@@ -22,11 +22,14 @@ impl<'a> Batch<'a> {
         Self { path, octets: octets(delivery), deliveries: vec![delivery] }
     }
 
-    pub(crate) fn takes(&self, path: &Path, delivery: &Delivery) -> bool {
-        let if_missing = |delivery: &Delivery| delivery.mailbox().if_missing();
+    pub(crate) fn takes(&self, path: &Path, delivery: &'a Delivery) -> bool {
+        let file = |delivery: &'a Delivery| {
+            let mailbox = delivery.mailbox();
+            (mailbox.home(), mailbox.if_missing())
+        };
         self.path == path
             && self.octets.saturating_add(octets(delivery)) <= OCTETS_MAX
-            && self.deliveries.iter().all(|other| if_missing(other) == if_missing(delivery))
+            && self.deliveries.iter().all(|other| file(other) == file(delivery))
     }
 
     pub(crate) fn add(&mut self, delivery: &'a Delivery) {

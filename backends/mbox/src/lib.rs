@@ -49,7 +49,7 @@ use error::Unstored;
 use lock::Locking;
 use mailbox::{Mailbox as OpenMailbox, Mailboxes};
 use postino_files::{
-    Dir, Files, Kind, marker,
+    Dir, Files, Kind, Space, marker,
     root::{Root, Setup},
 };
 use postino_store::{
@@ -180,7 +180,8 @@ impl MailStore for Mbox {
 
     fn lane(&self, mailbox: &Mailbox) -> Lane {
         let path = self.path(mailbox.name()).unwrap_or_else(|_| mailbox.name().as_str().into());
-        Lane::of(self.template.root().join(path).to_string_lossy(), AT_ONCE, TOGETHER)
+        let root = self.root.path_for(mailbox.home());
+        Lane::of(root.join(path).to_string_lossy(), AT_ONCE, TOGETHER)
     }
 
     fn deliver_batch(&self, deliveries: &[Delivery]) {
@@ -205,14 +206,14 @@ impl MailStore for Mbox {
     fn admit(&self, mailbox: &Mailbox, _size: Option<u64>) -> Result<(), DeliveryError> {
         let files = &*self.files;
         let path = self.path(mailbox.name())?;
-        let root = self.root.open(files).map_err(error::of_root)?;
+        let root = self.root.open_for(files, mailbox.home()).map_err(error::of_root)?;
         let name = Path::new(path.file_name().unwrap_or_default());
         let is_there = match self.mailboxes.chain(files, root, &path, false)? {
             Some(chain) => mailbox::look(files, chain.dir(), name)?.is_some(),
             None => false,
         };
         match mailbox.if_missing() {
-            IfMissing::Refuse if !is_there => Err(self.no_such_mailbox(&path)),
+            IfMissing::Refuse if !is_there => Err(self.no_such_mailbox(&path, mailbox.home())),
             _ => Ok(()),
         }
     }
@@ -223,13 +224,15 @@ impl MailStore for Mbox {
     }
 
     fn room(&self) -> Result<Option<Room>, DeliveryError> {
-        let space = self.root.space(&*self.files).map_err(error::of_root)?;
-        Ok(Some(Room {
-            octets: space.octets,
-            octets_free: space.octets_free,
-            files: space.inodes,
-            files_free: space.inodes_free,
-        }))
+        if self.root.is_in_homes() {
+            return Ok(None);
+        }
+        self.root.space(&*self.files).map(|space| Some(room(space))).map_err(error::of_root)
+    }
+
+    fn room_of(&self, mailbox: &Mailbox) -> Result<Option<Room>, DeliveryError> {
+        let space = self.root.space_of_home(&*self.files, mailbox.home());
+        space.map(|space| space.map(room)).map_err(error::of_root)
     }
 
     fn open(&self) -> Result<(), DeliveryError> {
@@ -246,7 +249,7 @@ impl MailStore for Mbox {
         let files = &*self.files;
         self.root.make(files).map_err(error::of_root)?;
         for path in paths {
-            let mailbox = self.mailbox(&path, IfMissing::Create)?;
+            let mailbox = self.mailbox(&path, None, IfMissing::Create)?;
             let failed = |doing| {
                 let path = mailbox.file.path();
                 move |cause| DeliveryError::io(doing, path, cause)
@@ -316,7 +319,8 @@ impl Mbox {
         }
         let mut waiting: Vec<_> = deliveries.iter().copied().enumerate().collect();
         for _ in 0..TRIES {
-            let mailbox = self.mailbox(path, first.mailbox().if_missing())?;
+            let wanted = first.mailbox();
+            let mailbox = self.mailbox(path, wanted.home(), wanted.if_missing())?;
             let those: Vec<_> = waiting.iter().map(|(_, delivery)| *delivery).collect();
             let mut given = Vec::new();
             let attempt = self.try_store_in(&mailbox, path, &those, &mut |nth, result| {
@@ -377,19 +381,24 @@ impl Mbox {
     }
 
     /// The mailbox's file, not locked yet, made at need.
-    fn mailbox(&self, path: &Path, if_missing: IfMissing) -> Result<OpenMailbox, DeliveryError> {
+    fn mailbox(
+        &self,
+        path: &Path,
+        home: Option<&Path>,
+        if_missing: IfMissing,
+    ) -> Result<OpenMailbox, DeliveryError> {
         let files = &*self.files;
-        let root = self.root.open(files).map_err(error::of_root)?;
+        let root = self.root.open_for(files, home).map_err(error::of_root)?;
         let make = if_missing == IfMissing::Create;
         match self.mailboxes.open(files, root, path, make)? {
             Some(mailbox) => Ok(mailbox),
-            None => Err(self.no_such_mailbox(path)),
+            None => Err(self.no_such_mailbox(path, home)),
         }
     }
 
     /// What it means that the mailbox is missing.
-    fn no_such_mailbox(&self, path: &Path) -> DeliveryError {
-        match self.is_away(path) {
+    fn no_such_mailbox(&self, path: &Path, home: Option<&Path>) -> DeliveryError {
+        match self.is_away(path, home) {
             Ok(false) => DeliveryError::NoSuchMailbox,
             Ok(true) => DeliveryError::Locked { holder: None },
             Err(error) => error,
@@ -398,9 +407,9 @@ impl Mbox {
 
     /// Whether a mailbox that was missing is only away: a reader may lock it and
     /// give it another name to read it.
-    fn is_away(&self, path: &Path) -> Result<bool, DeliveryError> {
+    fn is_away(&self, path: &Path, home: Option<&Path>) -> Result<bool, DeliveryError> {
         let files = &*self.files;
-        let root = self.root.open(files).map_err(error::of_root)?;
+        let root = self.root.open_for(files, home).map_err(error::of_root)?;
         self.root.knows_missing(files, &root, path).map_err(error::of_root)?;
         let Some(chain) = self.mailboxes.chain(files, root, path, false)? else {
             return Ok(false);
@@ -409,6 +418,15 @@ impl Mbox {
         // It may come back between the two looks, and the lock file go.
         Ok(dotlock::is_there(files, chain.dir(), name)?
             || mailbox::look(files, chain.dir(), name)?.is_some())
+    }
+}
+
+fn room(space: Space) -> Room {
+    Room {
+        octets: space.octets,
+        octets_free: space.octets_free,
+        files: space.inodes,
+        files_free: space.inodes_free,
     }
 }
 

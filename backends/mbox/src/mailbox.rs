@@ -27,7 +27,7 @@ const TRIES: usize = 3;
 pub(crate) struct Mailboxes {
     file_mode: u32,
     directory_mode: u32,
-    /// By the path below the root; whatever is forgotten is only synced again.
+    /// By the whole path; whatever is forgotten is only synced again.
     known: Mutex<HashMap<PathBuf, Identity>>,
 }
 
@@ -163,10 +163,11 @@ impl Mailboxes {
         path: &Path,
         identity: Identity,
     ) -> Result<(), DeliveryError> {
-        if self.known().get(path) == Some(&identity) {
+        let chain = &mailbox.chain;
+        let path = chain.root.path().join(path);
+        if self.known().get(&path) == Some(&identity) {
             return Ok(());
         }
-        let chain = &mailbox.chain;
         for dir in chain.below.iter().rev().chain([&chain.root]) {
             files
                 .sync_dir(dir)
@@ -178,7 +179,7 @@ impl Mailboxes {
         {
             known.remove(&any);
         }
-        known.insert(path.to_owned(), identity);
+        known.insert(path, identity);
         Ok(())
     }
 
