@@ -178,6 +178,7 @@ impl Client {
             hostname: "mx.example.org".to_owned(),
             require_marker: false,
             several_domains: true,
+            shared_with_group: false,
         };
         let store = stores::Stores::built_in()
             .open(&format!("maildir:{}", root.display()), &options)

@@ -18,6 +18,9 @@ pub struct Options {
     /// Whether mailboxes of the same local part in several domains are to be
     /// told apart.
     pub several_domains: bool,
+    /// Whether mailboxes that are one file each are for their group to read and write
+    /// where the URL does not say otherwise.
+    pub shared_with_group: bool,
 }
 
 /// A store of its URL.
@@ -156,6 +159,7 @@ impl Stores {
     ///     hostname: "mx.example.org".to_owned(),
     ///     require_marker: false,
     ///     several_domains: true,
+    ///     shared_with_group: false,
     /// };
     /// let stores = Stores::built_in();
     /// assert!(stores.open("maildir:/var/vmail/%d/%n?mode=0660", &options).is_ok());
@@ -177,6 +181,11 @@ impl Stores {
         let schemes: Vec<&str> = self.0.iter().map(|(scheme, _)| *scheme).collect();
         if schemes.is_empty() { "none".to_owned() } else { schemes.join(", ") }
     }
+}
+
+/// Whether a store that was opened has its mailboxes in their users' homes.
+pub fn is_in_homes(url: &str) -> bool {
+    url.split_once(':').is_some_and(|(_, path)| path.starts_with("%h/"))
 }
 
 /// What stands behind the scheme.
@@ -201,7 +210,7 @@ fn maildir(url: &Url<'_>, options: &Options) -> Result<Built, StoreUrlError> {
     }
     let template = url.template(options)?;
     let files = Arc::new(postino_files::Kernel::new());
-    let directory = Some(template.root().to_owned());
+    let directory = directory(&template);
     let store = Arc::new(postino_maildir::Maildir::new(template, maildir_options, files));
     Ok(Built { store, directory })
 }
@@ -219,6 +228,9 @@ fn mbox(url: &Url<'_>, options: &Options) -> Result<Built, StoreUrlError> {
         require_marker: options.require_marker,
         ..postino_mbox::Options::default()
     };
+    if options.shared_with_group {
+        mbox_options.file_mode = 0o660;
+    }
     if let Some(mode) = mode {
         mbox_options.file_mode = file_mode(mode)?;
     }
@@ -234,9 +246,15 @@ fn mbox(url: &Url<'_>, options: &Options) -> Result<Built, StoreUrlError> {
     }
     let template = url.template(options)?;
     let files = Arc::new(postino_files::Kernel::new());
-    let directory = Some(template.root().to_owned());
+    let directory = directory(&template);
     let store = Arc::new(postino_mbox::Mbox::new(template, mbox_options, files));
     Ok(Built { store, directory })
+}
+
+/// Where messages may wait; none where mailboxes lie in their users' homes.
+#[cfg(any(feature = "maildir", feature = "mbox"))]
+fn directory(template: &postino_store::PathTemplate) -> Option<PathBuf> {
+    (!template.is_in_homes()).then(|| template.root().to_owned())
 }
 
 /// The option of every store of files.
@@ -320,6 +338,7 @@ mod tests {
             hostname: "mx.example.org".to_owned(),
             require_marker: false,
             several_domains: false,
+            shared_with_group: false,
         };
         Stores::built_in().open(url, &options).err()
     }
@@ -334,6 +353,8 @@ mod tests {
             "mbox:/v",
             "mbox:/v/%d/%n?mode=0660&format=mboxo&lock=dotlock,fcntl",
             "mbox:/v?format=mboxrd&lock=flock",
+            "maildir:%h/Maildir?mode=0660",
+            "mbox:%h/mail/inbox",
         ] {
             assert_eq!(error(url), None, "{url}");
         }
@@ -346,6 +367,7 @@ mod tests {
         for (url, expected) in [
             ("sqlite:", "path is empty"),
             ("sqlite:/v/%u.db", "is one file: its path takes no %"),
+            ("sqlite:%h/mail.db", "is one file: its path takes no %"),
             ("sqlite:/v/mail.db?mode=0660", "has no option \"mode\"; it has none"),
         ] {
             let text = error(url).map(|error| error.to_string()).unwrap_or_default();
@@ -360,6 +382,8 @@ mod tests {
             ("pop3:/var/vmail", "unknown kind of store \"pop3\"; there is: maildir, mbox, sqlite"),
             ("maildir:", "path is empty"),
             ("maildir:/v/%x", "\"%x\""),
+            ("maildir:%h", "such as %h/Maildir"),
+            ("mbox:/home/%h/mail", "such as %h/Maildir"),
             ("maildir:/v?mod=1", "no option \"mod\"; it has: mode"),
             ("maildir:/v?mode=0660&mode=0600", "twice"),
             ("maildir:/v?mode", "cannot be \"\""),

@@ -112,6 +112,7 @@ fn a_bad_value_is_told_with_what_it_may_be() {
         ("log-level = \"all\"", "log-level: \"all\" is not one of error, warn"),
         ("domains = [\"a..b\"]", "domains: \"a..b\" is no domain"),
         ("socket-group = \"no-such-group\"", "socket-group: \"no-such-group\" is not known"),
+        ("mail-group = \"no-such-group\"", "mail-group: \"no-such-group\" is not known"),
         ("user = \"no-such-user\"", "user: the user is not known to this system"),
     ] {
         line_is_refused(line, &format!("postino.toml:3:1: {expected}"));
@@ -122,6 +123,13 @@ fn a_bad_value_is_told_with_what_it_may_be() {
 fn settings_that_do_not_go_together_are_refused() {
     line_is_refused("listen = \"[::]:2424\"", "listen [::]:2424 can be reached from other hosts");
     line_is_refused("group = \"root\"", "group is set, but user is not");
+    line_is_refused("mail-group = 8", "postino.toml:3:1: mail-group must be a string");
+    line_is_refused(
+        "mail-group = \"8\"",
+        "mail-group is set, but the store maildir:mail is none of",
+    );
+    let told = complaints_of("store = \"maildir:%h/Maildir\"\nusers = \"any\"");
+    assert!(told.contains("users = any and store do not know; set users to system or"), "{told}");
     let told =
         complaints_of("store = \"maildir:/x/%n\"\nusers = \"any\"\ndomains = [\"a\", \"b\"]");
     assert!(told.starts_with("postino.toml:1:1: store: \"maildir:/x/%n\""), "{told}");
@@ -189,7 +197,7 @@ fn every_setting_is_a_key_of_the_file() {
                 ("listen", _) => "[\"127.0.0.1:0\", \"unix:/x/s\"]",
                 ("allow", _) => "\"192.0.2.0/24\"",
                 ("domains", _) => "[\"example.org\"]",
-                ("store", _) => "\"maildir:mail/%d/%n\"",
+                ("store", _) => "\"mbox:mail/%d/%n\"",
                 ("users", _) => "\"store\"",
                 ("postmaster", _) => "\"root@example.org\"",
                 ("bare-newlines", _) => "\"keep\"",

@@ -27,6 +27,7 @@ pub(super) fn run(arguments: &Init, stores: &Stores) -> Exit {
         hostname: names::host_name(),
         require_marker: true,
         several_domains: false,
+        shared_with_group: false,
     };
     let store = match stores.open(&arguments.store, &options) {
         Ok(store) => store,

@@ -11,6 +11,7 @@ use crate::{
     delivery, log as log_thread,
     server::{EventLoop, Listener, Reload},
     sys::{credentials, limits},
+    users::Source,
 };
 use postino_store::DeliveryError;
 use std::{
@@ -60,6 +61,7 @@ fn start(config: &mut Effective) -> Result<EventLoop, Exit> {
     if let Err(error) = credentials::no_new_privs() {
         log::warn!("cannot set no_new_privs: {error}");
     }
+    warn_of_root(config);
     open_store(config)?;
     open_spool(config)?;
     let limits = config.limits.clone();
@@ -116,6 +118,20 @@ pub(super) fn prepare_process(config: &mut Effective) -> Result<u64, Exit> {
     })?;
     credentials::restrict_umask();
     Ok(descriptors)
+}
+
+/// Mailboxes that are nobody's are written as who runs the program, which need not
+/// be root.
+fn warn_of_root(config: &Effective) {
+    if matches!(config.server.users.source, Source::Any | Source::Store)
+        && rustix::process::geteuid().is_root()
+    {
+        log::warn!(
+            "all mail is stored as root, since mailboxes of users = {} have no owner; name whom \
+             to be once the sockets are bound by --user",
+            config.shown("users")
+        );
+    }
 }
 
 /// Opens the store. One that is not there is no reason to end: every recipient

@@ -50,6 +50,7 @@ const NEED_RESTART: &[&str] = &[
     "spool-dir",
     "min-free",
     "single-instance",
+    "mail-group",
     "socket-mode",
     "socket-owner",
     "socket-group",
@@ -192,9 +193,18 @@ impl Reader<'_> {
         let server = users.map(|users| self.server(session, users));
         let (listen, socket) = (self.listen(sources.role), self.socket_rights());
         self.check_exposure(&listen);
-        let (store_url, built) = self.store(&sources.stores, &hostname, several_domains);
+        let mail_group = self.one("mail-group", None, |text| group(text).map(Some));
+        let options = stores::Options {
+            hostname: hostname.clone(),
+            require_marker: self.switch("require-marker"),
+            several_domains,
+            shared_with_group: mail_group.is_some(),
+        };
+        let (store_url, built) = self.store(&sources.stores, &options);
+        self.check_ownership(server.as_ref(), &store_url, mail_group);
         let (store, directory) = built.map(|built| (built.store, built.directory)).unzip();
-        let limits = self.limits(&store_url, directory.flatten());
+        let mut limits = self.limits(&store_url, directory.flatten());
+        limits.mail_group = mail_group;
         let has = |variable| store_url.contains(variable);
         if serves_all_domains && has("%n") && !has("%u") && !has("%d") {
             self.warnings.push(
@@ -373,8 +383,7 @@ impl Reader<'_> {
     fn store(
         &mut self,
         known: &Stores,
-        hostname: &str,
-        several_domains: bool,
+        options: &stores::Options,
     ) -> (String, Option<stores::Built>) {
         if self.given.get("store").is_empty() && self.has_file {
             self.errors.add(format!(
@@ -383,25 +392,43 @@ impl Reader<'_> {
                 self.file_hint()
             ));
         }
-        let options = stores::Options {
-            hostname: hostname.to_owned(),
-            require_marker: self.switch("require-marker"),
-            several_domains,
-        };
         let mut store = None;
         let url = self.one("store", DEFAULT_STORE.to_owned(), |url| {
-            let opened = known.open(url, &options);
+            let opened = known.open(url, options);
             store = Some(opened.map_err(|error| format!("is wrong: {error}"))?);
             Ok(url.to_owned())
         });
         self.default_is(DEFAULT_STORE);
         if store.is_none() && self.given.get("store").is_empty() {
-            match known.open(&url, &options) {
+            match known.open(&url, options) {
                 Ok(opened) => store = Some(opened),
                 Err(error) => self.errors.add(format!("store: {error}")),
             }
         }
         (url, store)
+    }
+
+    /// Homes and groups are of users that somebody knows.
+    fn check_ownership(
+        &mut self,
+        server: Option<&server::Settings>,
+        store_url: &str,
+        mail_group: Option<u32>,
+    ) {
+        let knows_homes =
+            server.is_none_or(|server| !matches!(server.users.source, Source::Any | Source::Store));
+        if stores::is_in_homes(store_url) && !knows_homes {
+            self.errors.add(
+                "the store's path begins at the user's home (%h), which users = any and store do \
+                 not know; set users to system or file:PATH"
+                    .to_owned(),
+            );
+        }
+        if mail_group.is_some() && !store_url.starts_with("mbox:") {
+            self.errors.add(format!(
+                "mail-group is set, but the store {store_url} is none of kind mbox; leave mail-group out"
+            ));
+        }
     }
 
     fn identity(&mut self) -> Option<Identity> {

@@ -186,8 +186,8 @@ settings! {
         domains, "domain", "every domain";
     }
     values {
-        /// where mail is stored: maildir:PATH or mbox:PATH, with %u, %n, %d in PATH, or
-        /// sqlite:FILE
+        /// where mail is stored: maildir:PATH or mbox:PATH, with %u, %n, %d in PATH and
+        /// %h/ in front, or sqlite:FILE
         store: Text, "store", "maildir:./mail without a config file";
         /// who may receive: any (mailboxes are made) or store (they must be there)
         users: Text, "users", "any with the default store";
@@ -227,6 +227,8 @@ settings! {
         recipient_delimiter: Text, "char", "+";
         /// who gets the mail of a postmaster that has no mailbox
         postmaster: Text, "address", "postmaster@HOSTNAME";
+        /// group of mbox files that root writes as their users, such as mail for /var/mail
+        mail_group: Text, "group", "the user's own";
         /// permissions of Unix sockets
         socket_mode: Text, "mode", "0660";
         /// owner of Unix sockets

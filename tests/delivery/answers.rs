@@ -54,6 +54,7 @@ fn each_250_of_a_maildir_names_the_file_that_is_there() {
         hostname: "mx".to_owned(),
         require_marker: false,
         several_domains: false,
+        shared_with_group: false,
     };
     let url = format!("maildir:{}?mode=0640", root.path().display());
     let store = postino::stores::Stores::built_in().open(&url, &options).unwrap().store;

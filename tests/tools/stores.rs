@@ -38,6 +38,7 @@ impl Filled {
             hostname: "mx.example.org".to_owned(),
             require_marker: false,
             several_domains: false,
+            shared_with_group: false,
         };
         let store = Stores::built_in().open(&url, &options).unwrap().store;
         store.open().unwrap();

@@ -79,8 +79,12 @@ pub(super) fn open_for(
     stores: &Stores,
     several_domains: bool,
 ) -> Result<Arc<dyn MailStore>, Exit> {
-    let options =
-        stores::Options { hostname: names::host_name(), require_marker: false, several_domains };
+    let options = stores::Options {
+        hostname: names::host_name(),
+        require_marker: false,
+        several_domains,
+        shared_with_group: false,
+    };
     stores.open(url, &options).map(|built| built.store).map_err(|error| {
         complain!("{error}; nothing was changed");
         Exit::Config
