@@ -18,6 +18,8 @@ pub(crate) struct Content {
     pub(crate) lengths: Option<Lengths>,
     /// Whether it was left behind on purpose.
     pub(crate) is_torn: bool,
+    /// Whether it is not for us to read.
+    pub(crate) is_unreadable: bool,
 }
 
 impl Content {
@@ -97,7 +99,7 @@ mod tests {
         assert_eq!(lengths.as_ref().unwrap().to_string(), "10-12:0000abcd-15");
         assert_eq!(
             read,
-            Content { pid: Some(4711), home: home("mx", "b", "p"), lengths, is_torn: false }
+            Content { pid: Some(4711), home: home("mx", "b", "p"), lengths, ..Content::default() }
         );
         assert!(Content::parse(format!("{text}\ntorn\n").as_bytes()).is_torn);
     }

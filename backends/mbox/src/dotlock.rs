@@ -6,7 +6,9 @@
 //! end; a stale one is broken only if it is still the one that was judged: it gets
 //! a name of its own first, where nobody else takes it, and is looked at there;
 //! where the file system can do it, a new one says whose it is from its first
-//! moment on.
+//! moment on; a stranger's, which is neither the mailbox's owner's nor root's, is
+//! believed nothing of the mailbox, and is in nobody's way for longer than 5 minutes,
+//! however young he keeps it.
 //!
 //! # What it says
 //!
@@ -27,7 +29,7 @@
 //! could not be cut back, the lock file stays, and its last line lets the next
 //! delivery break it at once.
 
-use crate::{content::Content, lengths::Lengths};
+use crate::{content::Content, lengths::Lengths, strangers::Strangers};
 use postino_files::{
     Dir, File, Files, Identity, Kind, Status,
     process::{self, Home},
@@ -49,6 +51,9 @@ const MODE: u32 = 0o644;
 
 /// Older than this it is stale, whoever made it: nobody holds one for so long.
 const STALE_SECONDS: i64 = 5 * 60;
+
+/// Who may lock any mailbox.
+const ROOT_USER: u32 = 0;
 
 /// More is not read of one: a batch that gets shorter message by message says so
 /// each time.
@@ -114,14 +119,18 @@ impl<'a> Dotlock<'a> {
         dir: &'a Dir,
         mailbox: &Path,
         home: &Home,
+        strangers: &Strangers,
     ) -> Result<(Self, Option<Lengths>), NoDotlock> {
         let name = name_for(mailbox);
         let mut torn = None;
         for _ in 0..TRIES {
             match Self::make(files, dir, &name, home, torn.as_ref())? {
-                Ok(made) => return Ok((made, torn)),
+                Ok(made) => {
+                    strangers.gone(&made.path());
+                    return Ok((made, torn));
+                }
                 Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
-                    let broken = break_if_stale(files, dir, &name, home)?;
+                    let broken = break_if_stale(files, dir, &name, home, strangers)?;
                     torn = broken.or(torn);
                 }
                 Err(cause) => {
@@ -247,9 +256,10 @@ fn break_if_stale(
     dir: &Dir,
     name: &Path,
     home: &Home,
+    strangers: &Strangers,
 ) -> Result<Option<Lengths>, NoDotlock> {
     let Some(status) = look(files, dir, name)? else { return Ok(None) };
-    let Verdict { reason, lengths } = judge(files, dir, name, home, &status)?;
+    let Verdict { reason, lengths } = judge(files, dir, name, home, strangers, &status)?;
     // Others too may be about to break it, and one may have made its own.
     let is_same = |found: &Status| {
         found.identity == status.identity
@@ -284,9 +294,15 @@ fn judge(
     dir: &Dir,
     name: &Path,
     home: &Home,
+    strangers: &Strangers,
     status: &Status,
 ) -> Result<Verdict, NoDotlock> {
-    let age = now().saturating_sub(status.written);
+    let mut age = now().saturating_sub(status.written);
+    let is_strangers = status.owner != process::user() && status.owner != ROOT_USER;
+    if is_strangers {
+        let met = strangers.met(&dir.path_to(name)).as_secs();
+        age = age.max(i64::try_from(met).unwrap_or(i64::MAX));
+    }
     let obstructed = |failure| match age {
         _ if age > STALE_SECONDS => NoDotlock::Obstructed(failure),
         _ => DeliveryError::Locked { holder: None }.into(),
@@ -304,12 +320,24 @@ fn judge(
             return Err(obstructed(Failure { doing: "use as a lock file", path, cause }));
         }
     };
+    if is_strangers && content.is_unreadable {
+        // It may be what somebody keeps there, and wants to find again.
+        let (path, cause) = (dir.path_to(name), io::ErrorKind::PermissionDenied.into());
+        return Err(obstructed(Failure { doing: "read the lock file", path, cause }));
+    }
     let reason = match content.pid {
         _ if content.is_torn => "the mailbox was left torn".to_owned(),
         Some(pid) if content.is_dead(home, status.written, process::booted()) => {
             format!("pid {pid} is gone")
         }
+        _ if age > STALE_SECONDS && is_strangers => {
+            format!("uid {} has had one there for {age} s", status.owner)
+        }
         _ if age > STALE_SECONDS => format!("it is {age} s old"),
+        _ if is_strangers => {
+            let holder = Some(format!("the lock file of uid {}", status.owner));
+            return Err(DeliveryError::Locked { holder }.into());
+        }
         _ => return Err(DeliveryError::Locked { holder: content.holder(home) }.into()),
     };
     let lengths = content.lengths.filter(|_| is_believed(files, dir, name, status));
@@ -351,7 +379,8 @@ pub(crate) fn standing(
     home: &Home,
 ) -> Result<Standing, DeliveryError> {
     let Some(status) = look(files, dir, name)? else { return Ok(Standing::Absent) };
-    match judge(files, dir, name, home, &status) {
+    // Whoever only looks has met nobody before.
+    match judge(files, dir, name, home, &Strangers::default(), &status) {
         Ok(Verdict { reason, lengths }) => Ok(Standing::Stale(reason, lengths)),
         Err(NoDotlock::Error(DeliveryError::Locked { .. })) => Ok(Standing::Held),
         Err(
@@ -421,7 +450,10 @@ fn read(files: &dyn Files, dir: &Dir, name: &Path) -> Result<Content, DeliveryEr
         }
         Ok(octets) => Ok(Content::parse(&octets)),
         Err(cause) => match cause.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Ok(Content::default()),
+            io::ErrorKind::NotFound => Ok(Content::default()),
+            io::ErrorKind::PermissionDenied => {
+                Ok(Content { is_unreadable: true, ..Content::default() })
+            }
             _ => Err(DeliveryError::io("read the lock file", dir.path_to(name), cause)),
         },
     }
@@ -430,3 +462,6 @@ fn read(files: &dyn Files, dir: &Dir, name: &Path) -> Result<Content, DeliveryEr
 fn now() -> i64 {
     i64::try_from(Timestamp::now_utc().since_epoch.as_secs()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

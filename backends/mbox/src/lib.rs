@@ -37,6 +37,7 @@ mod owners;
 #[cfg(feature = "reader")]
 mod reader;
 mod render;
+mod strangers;
 mod tail;
 
 pub use lock::LockKind;

@@ -6,6 +6,7 @@
 use crate::{
     dotlock::{Dotlock, NoDotlock},
     lengths::Lengths,
+    strangers::Strangers,
 };
 use postino_files::{
     Dir, File, Files, Lock,
@@ -65,13 +66,19 @@ pub(crate) struct Locking {
     kinds: Vec<LockKind>,
     /// Asked for at the first delivery: after a fork, if any.
     home: OnceLock<Home>,
+    strangers: Strangers,
     /// Whether it was logged that lock files cannot be made.
     told_of_refusal: AtomicBool,
 }
 
 impl Locking {
     pub(crate) fn new(kinds: Vec<LockKind>) -> Self {
-        Self { kinds, home: OnceLock::new(), told_of_refusal: AtomicBool::new(false) }
+        Self {
+            kinds,
+            home: OnceLock::new(),
+            strangers: Strangers::default(),
+            told_of_refusal: AtomicBool::new(false),
+        }
     }
 
     /// All the locks of the mailbox `name`, open as `file`, or the error that says
@@ -91,7 +98,7 @@ impl Locking {
                 LockKind::Flock => locks.take_kernel(Lock::Flock)?,
                 LockKind::Dotlock => {
                     let home = self.home.get_or_init(Home::of_this_process);
-                    match Dotlock::take(files, dir, name, home) {
+                    match Dotlock::take(files, dir, name, home, &self.strangers) {
                         Ok((dotlock, torn)) => {
                             locks.dotlock = Some(dotlock);
                             locks.torn = RefCell::new(torn);
