@@ -12,6 +12,7 @@ mod look_ups;
 mod owners;
 mod resends;
 mod stuck;
+mod system_users;
 mod upkeep;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};

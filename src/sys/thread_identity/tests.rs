@@ -19,31 +19,8 @@ const UID: u32 = 54_321;
 const GID: u32 = 54_322;
 const OTHER_GID: u32 = 54_323;
 
-/// A process of the user's that names each way in which it is not refused.
-const TRIES: &str = r"
-import ctypes, errno, os, signal, sys
-libc = ctypes.CDLL(None, use_errno=True)
-pid, tid = int(sys.argv[1]), int(sys.argv[2])
-TGKILL, PRLIMIT, PTRACE_ATTACH, NOFILE = int(sys.argv[3]), int(sys.argv[4]), 16, 7
-limit = (ctypes.c_uint64 * 2)(8, 8)
-tries = {
-    'kill': lambda: libc.kill(pid, 0),
-    'kill a thread': lambda: libc.kill(tid, 0),
-    'tgkill': lambda: libc.syscall(TGKILL, pid, tid, signal.SIGKILL),
-    'prlimit': lambda: libc.syscall(PRLIMIT, pid, NOFILE, limit, None),
-    'prlimit a thread': lambda: libc.syscall(PRLIMIT, tid, NOFILE, limit, None),
-    'ptrace': lambda: libc.ptrace(PTRACE_ATTACH, tid, None, None),
-}
-for name, call in tries.items():
-    ctypes.set_errno(0)
-    if call() != -1 or ctypes.get_errno() != errno.EPERM:
-        print(name, os.strerror(ctypes.get_errno()))
-try:
-    open(f'/proc/{pid}/task/{tid}/mem', 'rb')
-    print('mem')
-except PermissionError:
-    pass
-";
+/// A program of the user's that prints each way in which it is not refused.
+const TRIES: &str = include_str!("tries.py");
 
 fn user() -> Identity {
     Identity { uid: UID, gid: GID, groups: vec![OTHER_GID, GID] }
