@@ -147,7 +147,7 @@ pub trait MailStore: Send + Sync {
     }
 
     /// Gets the store ready to serve; called once, before any other method but
-    /// [`MailStore::lane`], under the identity that the deliveries will have.
+    /// [`MailStore::lane`], as who runs the program.
     fn open(&self) -> Result<(), DeliveryError> {
         Ok(())
     }
