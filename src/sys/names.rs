@@ -6,9 +6,11 @@
 #![allow(clippy::doc_markdown, reason = "names of C functions")]
 
 use std::{
-    ffi::{CString, c_char, c_int},
+    ffi::{CStr, CString, OsStr, c_char, c_int},
     fmt, io,
     mem::MaybeUninit,
+    os::unix::ffi::OsStrExt,
+    path::PathBuf,
     ptr,
 };
 
@@ -26,6 +28,21 @@ pub struct User {
     pub uid: u32,
     /// The user's own group; none where only a number was given.
     pub gid: Option<u32>,
+}
+
+/// A user who can log in, as the system knows him.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The name as the system writes it.
+    pub name: String,
+    /// The user's id.
+    pub uid: u32,
+    /// The user's own group.
+    pub gid: u32,
+    /// All the groups that the user is in.
+    pub groups: Vec<u32>,
+    /// The home directory.
+    pub home: PathBuf,
 }
 
 /// Why a name is of no use.
@@ -50,7 +67,30 @@ impl std::error::Error for NameError {}
 
 /// A user by name, or by number.
 pub fn user(name: &str) -> Result<User, NameError> {
-    let by_name = look_up(name, |name, buffer| {
+    let by_name = passwd(name, |entry| Some(User { uid: entry.pw_uid, gid: Some(entry.pw_gid) }));
+    or_number(by_name, name, |uid| User { uid, gid: None })
+}
+
+/// A user by name alone. One whose name is no UTF-8 is unknown.
+pub fn login(name: &str) -> Result<Login, NameError> {
+    let login = passwd(name, |entry| {
+        // SAFETY: both point to strings in the buffer that was given, which
+        // outlives this call.
+        let (name, home) = unsafe { (CStr::from_ptr(entry.pw_name), CStr::from_ptr(entry.pw_dir)) };
+        Some(Login {
+            name: name.to_str().ok()?.to_owned(),
+            uid: entry.pw_uid,
+            gid: entry.pw_gid,
+            groups: Vec::new(),
+            home: OsStr::from_bytes(home.to_bytes()).into(),
+        })
+    })?;
+    Ok(Login { groups: groups_of(&login.name, login.gid), ..login })
+}
+
+/// What `read` makes of a user's entry, whose strings are there for that call.
+fn passwd<T>(name: &str, read: impl Fn(&libc::passwd) -> Option<T>) -> Result<T, NameError> {
+    look_up(name, |name, buffer| {
         let mut entry = MaybeUninit::<libc::passwd>::uninit();
         let mut found = ptr::null_mut();
         // SAFETY: all pointers are to live memory of the sizes given, for the
@@ -68,10 +108,8 @@ pub fn user(name: &str) -> Result<User, NameError> {
             return (error, None);
         }
         // SAFETY: a result that is not null is `entry`, written as a whole.
-        let entry = unsafe { entry.assume_init() };
-        (0, Some(User { uid: entry.pw_uid, gid: Some(entry.pw_gid) }))
-    });
-    or_number(by_name, name, |uid| User { uid, gid: None })
+        (0, read(&unsafe { entry.assume_init() }))
+    })
 }
 
 /// A group's id, by name or by number.
@@ -156,7 +194,7 @@ fn look_up<T>(
 
 #[cfg(test)]
 mod tests {
-    use super::{NameError, User, group, host_name, user};
+    use super::{Login, NameError, User, group, groups_of, host_name, login, user};
 
     #[test]
     fn users_and_groups_are_found_by_name_and_by_number() {
@@ -167,6 +205,16 @@ mod tests {
         for unknown in ["no-such-name", "", "nul\0", "-1"] {
             assert!(matches!(user(unknown), Err(NameError::Unknown)), "{unknown:?}");
             assert!(matches!(group(unknown), Err(NameError::Unknown)), "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn a_login_is_found_by_its_name_alone() {
+        let groups = groups_of("root", 0);
+        let root = Login { name: "root".to_owned(), uid: 0, gid: 0, groups, home: "/root".into() };
+        assert_eq!(login("root").unwrap(), root);
+        for unknown in ["no-such-name", "0", "", "nul\0"] {
+            assert!(matches!(login(unknown), Err(NameError::Unknown)), "{unknown:?}");
         }
     }
 
