@@ -83,6 +83,11 @@ impl Reply {
         &self.text
     }
 
+    /// Whether it is a 5yz.
+    pub fn is_permanent(&self) -> bool {
+        self.code >= 500
+    }
+
     /// Writes the line, with `id` in square brackets behind the text where
     /// there is one, and CRLF.
     pub fn write_to(&self, out: &mut Vec<u8>, id: Option<&dyn fmt::Display>) {
@@ -220,6 +225,12 @@ replies! {
     OUT_OF_MEMORY = 452 [3, 1] "Too many messages at once, try again later";
     /// Too many threads hang in the store.
     NO_WORKER = 451 [3, 2] "Busy, try again later";
+    /// Who there is cannot be told: a name service or a users file fails.
+    DIRECTORY_FAILED = 451 [4, 3] "Recipient look-up failed, try again later";
+    /// The account is disabled.
+    MAILBOX_DISABLED = 550 [2, 1] "Mailbox disabled";
+    /// The account is suspended.
+    MAILBOX_SUSPENDED = 450 [2, 1] "Mailbox suspended, try again later";
     /// The look-up took too long.
     LOOKUP_TIMEOUT = 451 [4, 3] "Recipient look-up timed out, try again later";
 

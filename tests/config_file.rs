@@ -108,6 +108,11 @@ fn a_bad_value_is_told_with_what_it_may_be() {
         ("postmaster = \"nobody\"", "postmaster: \"nobody\" is no address"),
         ("bare-newlines = \"fix\"", "bare-newlines: \"fix\" is not one of reject, keep"),
         ("recipient-delimiter = \"++\"", "recipient-delimiter: \"++\" is not one character"),
+        ("detail = \"drop\"", "detail: \"drop\" is not one of off, ignore, folder and create"),
+        ("quota = \"1X\"", "quota: \"1X\" is not a quota such as 10M"),
+        ("default-domain = \"a..b\"", "default-domain: \"a..b\" is no domain"),
+        ("first-uid = -1", "first-uid: \"-1\" is no whole number"),
+        ("store-roots = \"mail\"", "store-roots: \"mail\" is no absolute path"),
         ("log = \"file\"", "log: \"file\" is wrong: not one of stderr, syslog and journal"),
         ("log-level = \"all\"", "log-level: \"all\" is not one of error, warn"),
         ("domains = [\"a..b\"]", "domains: \"a..b\" is no domain"),
@@ -130,6 +135,7 @@ fn settings_that_do_not_go_together_are_refused() {
     );
     let told = complaints_of("store = \"maildir:%h/Maildir\"\nusers = \"any\"");
     assert!(told.contains("users = any and store do not know; set users to system or"), "{told}");
+    assert!(!told.contains("postmaster"), "a home is not to be had by naming one: {told}");
     let told =
         complaints_of("store = \"maildir:/x/%n\"\nusers = \"any\"\ndomains = [\"a\", \"b\"]");
     assert!(told.starts_with("postino.toml:1:1: store: \"maildir:/x/%n\""), "{told}");
@@ -199,6 +205,10 @@ fn every_setting_is_a_key_of_the_file() {
                 ("domains", _) => "[\"example.org\"]",
                 ("store", _) => "\"mbox:mail/%d/%n\"",
                 ("users", _) => "\"store\"",
+                ("store-roots", _) => "\"/srv/mail\"",
+                ("detail", _) => "\"folder\"",
+                ("quota", _) => "\"1G,1000\"",
+                ("default-domain", _) => "\"example.org\"",
                 ("postmaster", _) => "\"root@example.org\"",
                 ("bare-newlines", _) => "\"keep\"",
                 ("recipient-delimiter", _) => "\"-\"",

@@ -22,6 +22,9 @@ fn list(effective: &Effective, out: &mut impl Write) -> io::Result<()> {
     for warning in &effective.warnings {
         writeln!(out, "# warning: {warning}")?;
     }
+    if effective.users_file().is_some() {
+        writeln!(out, "# users: {}", effective.server.users.source)?;
+    }
     for shown in &effective.shown {
         let mark = if shown.is_set { "" } else { "  # default" };
         writeln!(out, "{} = {}{mark}", shown.name, shown.value)?;

@@ -7,7 +7,7 @@
 
 use super::{
     exit::Exit,
-    serve::{open_spool, open_store, prepare_process},
+    serve::{open_spool, open_store, open_users, prepare_process},
 };
 use crate::{
     config::{Effective, effective::Sources},
@@ -66,6 +66,7 @@ fn serve(inherited: Inherited, config: &mut Effective) -> Exit {
                 Exit::Permission
             })?;
         }
+        open_users(config)?;
         open_store(config)?;
         open_spool(config)
     });

@@ -97,7 +97,7 @@ fn run(command: Command, stores: Stores) -> Exit {
 }
 
 fn sources(role: Role, mut flags: Flags, stores: Stores) -> Sources {
-    Sources { role, stores, file: flags.config.take(), flags: flags.into_given() }
+    Sources { role, stores, file: flags.config.take(), flags: flags.into_given(), users_file: None }
 }
 
 /// How a command ends that has printed.

@@ -61,6 +61,7 @@ fn start(config: &mut Effective) -> Result<EventLoop, Exit> {
     if let Err(error) = credentials::no_new_privs() {
         log::warn!("cannot set no_new_privs: {error}");
     }
+    open_users(config)?;
     warn_of_root(config);
     open_store(config)?;
     open_spool(config)?;
@@ -70,6 +71,7 @@ fn start(config: &mut Effective) -> Result<EventLoop, Exit> {
     let event_loop = event_loop.and_then(|mut event_loop| {
         event_loop.handle_signals(Some(reload(config)))?;
         log_thread::spawn_thread()?;
+        watch_users(config);
         Ok(event_loop)
     });
     let event_loop = event_loop.map_err(|error| {
@@ -84,7 +86,7 @@ fn start(config: &mut Effective) -> Result<EventLoop, Exit> {
         env!("CARGO_PKG_VERSION"),
         addresses(event_loop.listeners()),
         rustix::process::getuid().as_raw(),
-        config.shown("users"),
+        config.server.users.source,
         config.store_url,
         event_loop.free().map(|free| format!(" free={free}")).unwrap_or_default(),
         config.limits.workers
@@ -155,6 +157,23 @@ pub(super) fn open_store(config: &Effective) -> Result<(), Exit> {
     }
 }
 
+/// A users file that can be read now has to be readable later too, as whoever
+/// the process has become.
+pub(super) fn open_users(config: &Effective) -> Result<(), Exit> {
+    let Some(file) = config.users_file() else { return Ok(()) };
+    file.check_readable().map_err(|error| {
+        log::error!("users: {error}");
+        Exit::Config
+    })
+}
+
+/// Has changes of the users file seen from now on.
+fn watch_users(config: &Effective) {
+    if let Some(file) = config.users_file() {
+        file.watch();
+    }
+}
+
 /// Looks at the spool's directory; gives what an administrator should know of
 /// it. One that somebody named has to be usable; the store's own may come later,
 /// with the store.
@@ -185,16 +204,21 @@ pub(super) fn open_spool(config: &Effective) -> Result<(), Exit> {
 
 /// Reads the settings anew; the loop has it run on a thread of its own.
 fn reload(config: &Effective) -> Reload {
-    let sources = config.sources.clone();
-    let in_force = Mutex::new(config.shown.clone());
+    let mut sources = config.sources.clone();
+    sources.users_file = config.users_file().cloned();
+    let in_force = Mutex::new((sources, config.shown.clone()));
     Arc::new(move || {
         // Held over the reading: of two reloads the later one must win.
         let mut in_force = in_force.lock().unwrap_or_else(PoisonError::into_inner);
+        let (sources, shown) = &mut *in_force;
         let mut newer = match sources.load() {
             Ok(newer) => newer,
             Err(errors) => {
                 for complaint in errors.complaints() {
                     log::error!("reload: {complaint}; the old settings stay");
+                }
+                if let Some(file) = &sources.users_file {
+                    file.reload(None);
                 }
                 return None;
             }
@@ -202,13 +226,18 @@ fn reload(config: &Effective) -> Reload {
         for warning in &newer.warnings {
             log::warn!("{warning}");
         }
-        for name in newer.needs_restart_for(&in_force) {
+        for name in newer.needs_restart_for(shown) {
             log::warn!("reload: {name} has changed, which only a restart brings");
         }
         log_thread::set_level(newer.log_level);
         descriptors::fit(&mut newer.server, &mut newer.limits, newer.listen.len());
+        if let (Some(rules), Some(file)) = (newer.users_rules.take(), newer.users_file()) {
+            file.reload(Some(rules));
+        }
+        watch_users(&newer);
         log::info!("reloaded; sessions that are open keep their settings");
-        *in_force = newer.shown;
+        sources.users_file = newer.users_file().cloned();
+        *shown = newer.shown;
         Some(Box::new(newer.server))
     })
 }

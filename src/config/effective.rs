@@ -9,10 +9,11 @@ pub use super::reader::Shown;
 use super::{
     ConfigError, DEFAULT_FILE, Given, SETTINGS, file,
     parsing::{
-        bare_newlines, delimiter, domain, domain_lower, group, log_level, mailbox, memory_budget,
-        parsed, percent, size, socket_mode, source, user,
+        bare_newlines, domain, group, log_level, memory_budget, parsed, percent, size, socket_mode,
+        user,
     },
     reader::Reader,
+    recipients::mixes_domains,
 };
 use crate::{
     delivery,
@@ -22,7 +23,7 @@ use crate::{
     stores::{self, Stores},
     sys::{credentials::Identity, names},
     transaction::address::is_domain,
-    users::{Source, Users},
+    users::{Rules, Source, Users, UsersFile},
 };
 use postino_store::MailStore;
 use std::{
@@ -33,7 +34,7 @@ use std::{
 };
 
 /// The store where neither flag nor file names one.
-const DEFAULT_STORE: &str = "maildir:./mail";
+pub(super) const DEFAULT_STORE: &str = "maildir:./mail";
 
 /// Where large messages wait if the store has no directory for them.
 const DEFAULT_SPOOL: &str = "/var/tmp";
@@ -82,6 +83,9 @@ pub struct Sources {
     pub flags: Given,
     /// The file that `--config` names.
     pub file: Option<String>,
+    /// The users file in force, at a reload: it keeps its table where the file is
+    /// no good now.
+    pub users_file: Option<Arc<UsersFile>>,
 }
 
 /// All settings, checked.
@@ -106,6 +110,8 @@ pub struct Effective {
     pub log_target: Target,
     /// What is logged.
     pub log_level: ::log::LevelFilter,
+    /// By what rules the users file in force is to be read again.
+    pub users_rules: Option<Rules>,
     /// What is not wrong, but worth a line in the log.
     pub warnings: Vec<String>,
     /// The settings as they are in force, in the table's order.
@@ -131,6 +137,7 @@ impl Sources {
             errors: ConfigError::default(),
             warnings: Vec::new(),
             shown: Vec::new(),
+            users_rules: None,
         };
         reader.read(found)
     }
@@ -143,7 +150,7 @@ impl Role {
     }
 
     /// Whether it hands one message in, whose MTA has accepted it already.
-    fn delivers(self) -> bool {
+    pub(super) fn delivers(self) -> bool {
         // Which role that is, only some builds have.
         !matches!(self, Self::Serve | Self::Inetd)
     }
@@ -171,6 +178,14 @@ impl Effective {
             .collect()
     }
 
+    /// The users file, where there is one.
+    pub fn users_file(&self) -> Option<&Arc<UsersFile>> {
+        match &self.server.users.source {
+            Source::File(file) => Some(file),
+            _ => None,
+        }
+    }
+
     /// Whether flag or file set this one.
     pub fn is_set(&self, name: &str) -> bool {
         self.shown.iter().any(|shown| shown.name == name && shown.is_set)
@@ -185,10 +200,14 @@ impl Effective {
 impl Reader<'_> {
     fn read(mut self, sources: Sources) -> Result<Effective, ConfigError> {
         let hostname = self.hostname();
-        let domains = self.list("domains", Vec::new(), domain_lower);
-        let several_domains = domains.len() > 1;
-        let serves_all_domains = domains.is_empty();
-        let users = self.users(sources.role, &hostname, domains);
+        let users = self.users(&hostname, &sources);
+        // A user of the system has one mailbox, whatever the domain.
+        let several_domains = users.as_ref().is_some_and(|users| {
+            users.domains.len() > 1 && !matches!(users.source, Source::System(_))
+        });
+        let serves_all_domains = users.as_ref().is_some_and(|users| {
+            users.domains.is_empty() && !matches!(users.source, Source::File(_))
+        });
         let session = self.session(sources.role, &hostname);
         let server = users.map(|users| self.server(session, users));
         let (listen, socket) = (self.listen(sources.role), self.socket_rights());
@@ -205,8 +224,7 @@ impl Reader<'_> {
         let (store, directory) = built.map(|built| (built.store, built.directory)).unzip();
         let mut limits = self.limits(&store_url, directory.flatten());
         limits.mail_group = mail_group;
-        let has = |variable| store_url.contains(variable);
-        if serves_all_domains && has("%n") && !has("%u") && !has("%d") {
+        if serves_all_domains && mixes_domains(&store_url) {
             self.warnings.push(
                 "the store's path has neither %u nor %d in it, and every domain is served: alice@ of \
                  each has the same mailbox; name the one domain by domains"
@@ -235,7 +253,7 @@ impl Reader<'_> {
         let identity = self.identity();
         let log_target = self.log_target(sources.role);
         let log_level = self.one("log-level", ::log::LevelFilter::Info, log_level);
-        let Self { errors, warnings, mut shown, .. } = self;
+        let Self { errors, warnings, mut shown, users_rules, .. } = self;
         let shown = SETTINGS
             .iter()
             .filter_map(|setting| shown.extract_if(.., |shown| shown.name == setting.name).next())
@@ -251,6 +269,7 @@ impl Reader<'_> {
             identity,
             log_target,
             log_level,
+            users_rules,
             warnings,
             shown,
         }))
@@ -323,32 +342,6 @@ impl Reader<'_> {
         let hostname = self.one("hostname", default, domain);
         self.default_is(&hostname);
         hostname
-    }
-
-    /// None only where there are complaints.
-    fn users(&mut self, role: Role, hostname: &str, domains: Vec<String>) -> Option<Users> {
-        let is_any = !self.has_file && (role.delivers() || self.given.get("store").is_empty());
-        if self.given.get("users").is_empty() && !is_any {
-            self.errors.add(format!(
-                "users is not set{}; say any (mailboxes are made at the first delivery) or store \
-                 (they must be there)",
-                self.file_hint()
-            ));
-        }
-        let source = self.one("users", Source::Any, source);
-        self.default_is("any");
-        let postmaster = format!("postmaster@{hostname}");
-        let postmaster =
-            self.one("postmaster", mailbox(&postmaster).ok(), |text| mailbox(text).map(Some));
-        if let Some(postmaster) = &postmaster {
-            self.default_is(postmaster);
-        }
-        Some(Users {
-            source,
-            domains,
-            recipient_delimiter: self.one("recipient-delimiter", Some('+'), delimiter),
-            postmaster: postmaster?,
-        })
     }
 
     fn listen(&mut self, role: Role) -> Vec<ListenAddress> {

@@ -184,12 +184,16 @@ settings! {
         allow, "cidr", "loopback";
         /// domain that is served, others get 550 5.1.2; can be repeated
         domains, "domain", "every domain";
+        /// directory below which an account of a users file may have a store of its own;
+        /// can be repeated
+        store_roots, "dir", "none";
     }
     values {
         /// where mail is stored: maildir:PATH or mbox:PATH, with %u, %n, %d in PATH and
         /// %h/ in front, or sqlite:FILE
         store: Text, "store", "maildir:./mail without a config file";
-        /// who may receive: any (mailboxes are made) or store (they must be there)
+        /// who may receive: any (mailboxes are made), store (they must be there), system
+        /// (the system's users) or file:PATH (Dovecot's passwd-file)
         users: Text, "users", "any with the default store";
         /// the name in greeting, LHLO reply and Received
         hostname: Text, "name", "the machine's";
@@ -225,6 +229,14 @@ settings! {
         min_free: Text, "percent", "2%";
         /// what separates user and detail in a local part; empty for nothing
         recipient_delimiter: Text, "char", "+";
+        /// what becomes of the detail: off, ignore, folder or create
+        detail: Text, "policy", "ignore";
+        /// what an account may hold that has no quota of its own: 1G or 1G,10000 (messages)
+        quota: Text, "quota", "none";
+        /// domain of names that have none: in the users file, and of postmaster
+        default_domain: Text, "domain", "the only domain, else HOSTNAME";
+        /// least uid of a user of the system who gets mail
+        first_uid: Number, "uid", "1000";
         /// who gets the mail of a postmaster that has no mailbox
         postmaster: Text, "address", "postmaster@HOSTNAME";
         /// group of mbox files that root writes as their users, such as mail for /var/mail

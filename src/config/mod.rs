@@ -2,7 +2,7 @@
 //!
 //! Lives here: one table of all settings ([`flags`]), the file as it stands
 //! ([`mod@file`]), texts as values ([`values`], `parsing`), and all of it checked
-//! ([`effective`], by `reader`).
+//! ([`effective`] and `recipients`, by `reader`).
 //! May not: bind or change anything; a wrong setting is found before that.
 
 pub mod effective;
@@ -10,6 +10,7 @@ pub mod file;
 pub mod flags;
 mod parsing;
 mod reader;
+mod recipients;
 pub mod values;
 
 pub use effective::Effective;

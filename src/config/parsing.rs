@@ -9,9 +9,13 @@ use crate::{
     protocol::BareNewlines,
     sys::names,
     transaction::address::{Address, is_domain},
-    users::Source,
+    users::{
+        Detail,
+        quota::{self, QUOTA_FORM},
+    },
 };
-use postino_store::MailboxName;
+use postino_store::{MailboxName, Quota};
+use std::path::{Component, Path, PathBuf};
 
 /// The least memory: with less not even one message of many recipients comes in.
 const MEMORY_MIN: u64 = 1 << 20;
@@ -64,11 +68,47 @@ pub(super) fn bare_newlines(text: &str) -> Result<BareNewlines, String> {
     }
 }
 
-pub(super) fn source(text: &str) -> Result<Source, String> {
+/// What `users` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum UsersKind {
+    Any,
+    Store,
+    System,
+    File(PathBuf),
+}
+
+pub(super) fn users_kind(text: &str) -> Result<UsersKind, String> {
+    match (text, text.strip_prefix("file:")) {
+        ("any", _) => Ok(UsersKind::Any),
+        ("store", _) => Ok(UsersKind::Store),
+        ("system", _) => Ok(UsersKind::System),
+        (_, Some(path)) if !path.is_empty() => Ok(UsersKind::File(path.into())),
+        _ => Err("is not one of any, store, system and file:PATH".to_owned()),
+    }
+}
+
+pub(super) fn detail(text: &str) -> Result<Detail, String> {
     match text {
-        "any" => Ok(Source::Any),
-        "store" => Ok(Source::Store),
-        _ => Err("is not one of any and store, which are all that this version has".to_owned()),
+        "off" => Ok(Detail::Off),
+        "ignore" => Ok(Detail::Ignore),
+        "folder" => Ok(Detail::Folder),
+        "create" => Ok(Detail::Create),
+        _ => Err("is not one of off, ignore, folder and create".to_owned()),
+    }
+}
+
+pub(super) fn account_quota(text: &str) -> Result<Quota, String> {
+    quota::quota(text).ok_or_else(|| format!("is not {QUOTA_FORM}"))
+}
+
+/// An absolute directory that is not the whole tree.
+pub(super) fn store_root(text: &str) -> Result<String, String> {
+    let is_plain = |part| !matches!(part, Component::ParentDir);
+    let path = Path::new(text);
+    if path.is_absolute() && path.components().all(is_plain) && path.parent().is_some() {
+        Ok(text.to_owned())
+    } else {
+        Err("is no absolute path of a directory below /, without ..".to_owned())
     }
 }
 

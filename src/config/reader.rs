@@ -2,13 +2,14 @@
 //!
 //! Lives here: a setting's value or its default, and the complaint where it is
 //! wrong.
-//! May not: know a setting.
+//! May not: know a setting; what it holds of the users file it only hands on.
 
 use super::{
     ConfigError, Given, SETTINGS,
     flags::Value,
     values::{self, DURATION_FORM},
 };
+use crate::users::Rules;
 use std::time::Duration;
 
 /// One setting in force.
@@ -30,6 +31,8 @@ pub(super) struct Reader<'a> {
     pub(super) errors: ConfigError,
     pub(super) warnings: Vec<String>,
     pub(super) shown: Vec<Shown>,
+    /// For a users file that is in force already.
+    pub(super) users_rules: Option<Rules>,
 }
 
 impl<'a> Reader<'a> {

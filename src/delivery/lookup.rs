@@ -18,9 +18,9 @@ use crate::{
     escape,
     reply::{self, Reply},
     transaction::{ForwardPath, RecipientIndex, TransactionId},
-    users::{Resolved, Users},
+    users::{Refusal, Resolution, Resolved, Users},
 };
-use postino_store::{Class, DeliveryError, Mailbox};
+use postino_store::{DeliveryError, Failure, Mailbox};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -65,7 +65,8 @@ impl LookUps {
         Self { to_store, answers, missing, foreign, crew }
     }
 
-    /// Resolves in memory; a refusal is the answer, else a thread goes on.
+    /// Resolves in memory as far as that can; a refusal is the answer, else a
+    /// thread goes on.
     /// `is_busy`: nobody may be left to deliver.
     pub(super) fn check(
         self: &Arc<Self>,
@@ -74,30 +75,34 @@ impl LookUps {
         is_busy: bool,
     ) -> Option<Reply> {
         match users.resolve(&question.path) {
-            Err(reply) => {
-                log_refused(&question, &reply);
-                Some(reply)
-            }
+            Err(refusal) => Some(told(&question, refusal)),
             Ok(_) if is_busy || self.crew.is_exhausted() => {
-                let reply = reply::NO_WORKER;
-                log::info!(
-                    "deferred s={} to={} reply=\"{}\" cause=\"too many threads are stuck in the \
-                     store\"",
-                    question.id,
-                    Path(&question.path),
-                    reply.codes()
-                );
-                Some(reply)
+                let cause = Some("too many threads are stuck in the store".to_owned());
+                Some(told(&question, Refusal { reply: reply::NO_WORKER, cause }))
             }
-            Ok(resolved) => {
+            Ok(resolution) => {
                 let (look_ups, asked) = (Arc::clone(self), Instant::now());
-                self.crew.put(move |seat| look_ups.look_up(question, resolved, asked, seat));
+                self.crew.put(move |seat| look_ups.look_up(question, resolution, asked, seat));
                 None
             }
         }
     }
 
+    fn find(&self, question: &Question, resolution: Resolution) -> Result<Mailbox, Reply> {
+        let resolved = resolution.finish().map_err(|refusal| told(question, refusal))?;
+        let admitted = self.admit(resolved, question.declared_size);
+        admitted.map_err(|obstacle| self.refuse(question, &obstacle))
+    }
+
+    /// An account with a store of its own is deferred as long as nothing opens
+    /// such stores: its mail must not go to another place.
     fn admit(&self, resolved: Resolved, size: Option<u64>) -> Result<Mailbox, Obstacle> {
+        if let Some(location) = resolved.mailbox.location() {
+            let cause = std::io::Error::from(std::io::ErrorKind::Unsupported);
+            let doing = "open the account's own store";
+            let failure = Failure { doing, path: location.into(), cause };
+            return Err(DeliveryError::Misconfigured(failure).into());
+        }
         match (self.ask(&resolved.mailbox, size), resolved.otherwise) {
             (Err(Obstacle::Store(DeliveryError::NoSuchMailbox)), Some(otherwise)) => {
                 self.ask(&otherwise, size).map(|()| otherwise)
@@ -126,43 +131,48 @@ impl LookUps {
     fn refuse(&self, question: &Question, obstacle: &Obstacle) -> Reply {
         let (Obstacle::Store(error) | Obstacle::Owner(error)) = obstacle;
         let reply = outcome::refusal(error);
-        match obstacle {
-            Obstacle::Owner(error) => self.foreign.log(error),
-            Obstacle::Store(DeliveryError::StoreMissing { .. }) => self.missing.log(error),
-            Obstacle::Store(error) if error.class() == Class::Permanent => {
-                log_refused(question, &reply);
-            }
-            Obstacle::Store(error) => log::warn!(
-                "deferred s={} to={} reply=\"{}\" cause={}",
-                question.id,
-                Path(&question.path),
-                reply.codes(),
-                escape::value(error.to_string().as_bytes())
-            ),
+        let recurring = match obstacle {
+            Obstacle::Owner(_) => Some(&self.foreign),
+            Obstacle::Store(DeliveryError::StoreMissing { .. }) => Some(&self.missing),
+            Obstacle::Store(_) => None,
+        };
+        if let Some(recurring) = recurring {
+            recurring.log(error);
+            return reply;
         }
-        reply
+        // Of a refusal for good the reply says it all.
+        let cause = (!reply.is_permanent() || matches!(error, DeliveryError::OverQuota { .. }))
+            .then(|| error.to_string());
+        told(question, Refusal { reply, cause })
     }
 }
 
-fn log_refused(question: &Question, reply: &Reply) {
-    log::info!("refused s={} to={} reply=\"{}\"", question.id, Path(&question.path), reply.codes());
+/// Logs what the client is told, and gives it.
+fn told(question: &Question, Refusal { reply, cause }: Refusal) -> Reply {
+    let (id, to, codes) = (question.id, Path(&question.path), reply.codes());
+    let cause = cause.map(|cause| format!(" cause={}", escape::value(cause.as_bytes())));
+    let cause = cause.unwrap_or_default();
+    if reply.is_permanent() {
+        log::info!("refused s={id} to={to} reply=\"{codes}\"{cause}");
+    } else {
+        log::warn!("deferred s={id} to={to} reply=\"{codes}\"{cause}");
+    }
+    reply
 }
 
 impl LookUps {
-    fn look_up(&self, question: Question, resolved: Resolved, asked: Instant, seat: &Seat) {
+    fn look_up(&self, question: Question, resolution: Resolution, asked: Instant, seat: &Seat) {
         if question.asker.strong_count() == 0 || asked.elapsed() >= LOOKUP_DEADLINE {
             // The client is gone, or was told so by whoever asked.
             return;
         }
         seat.serves(question.id);
-        let size = question.declared_size;
-        let result = catch_unwind(AssertUnwindSafe(|| self.admit(resolved, size)));
+        let result = catch_unwind(AssertUnwindSafe(|| self.find(&question, resolution)));
         let result = result.unwrap_or_else(|panic| {
             let text = escape::value(outcome::panic_text(&*panic).as_bytes());
             log::error!("panic in the store s={} looking up cause={text}", question.id);
-            Err(DeliveryError::Unanswered.into())
+            Err(self.refuse(&question, &DeliveryError::Unanswered.into()))
         });
-        let result = result.map_err(|error| self.refuse(&question, &error));
         let Question { ticket, index, memory, .. } = question;
         (self.answers)(Answer::Checked { ticket, index, result, memory });
     }

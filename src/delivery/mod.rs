@@ -257,8 +257,9 @@ impl Pool {
         self.spool.append(Append::new(ticket, id, file, part, memory))
     }
 
-    /// Has a recipient looked up: in memory and answered at once where `users`
-    /// alone can tell (a refusal), else on a look-up thread that asks the store.
+    /// Has a recipient looked up: in memory and answered at once where that alone
+    /// can tell (a refusal), else on a look-up thread that asks the system, where
+    /// that knows the users, and the store.
     /// An answer that is not there after [`LOOKUP_DEADLINE`] may never come.
     pub fn check(&self, users: &Users, question: Question) -> Option<Reply> {
         self.look_ups.check(users, question, self.workers.crew.is_exhausted())

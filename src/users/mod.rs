@@ -1,25 +1,59 @@
 //! Who may receive: from a forward-path to a mailbox.
 //!
-//! Lives here: the sources `any` and `store`, domains, the detail behind the
-//! delimiter, postmaster.
-//! May not: block; what must be asked of the store is asked by a worker.
+//! Lives here: the rules of each source of users, domains, postmaster; below it
+//! the [users file](file), Dovecot's [format](passwd_file) of it, the system's
+//! users, the detail behind the delimiter.
+//! May not: block on the way to a [`Resolution`]; what must be asked of the system
+//! or of the store is asked by a worker.
+
+mod detail;
+mod file;
+mod location;
+mod passwd_file;
+pub mod quota;
+mod system;
+mod table;
+
+pub use detail::Detail;
+pub use file::{UsersFile, UsersFileError};
+pub use location::{Opens, Places};
+pub use passwd_file::Rules;
+pub use system::System;
 
 use crate::{
     reply::{self, Reply},
-    transaction::ForwardPath,
+    transaction::{Address, ForwardPath},
 };
-use postino_store::{IfMissing, Mailbox, MailboxName};
+use postino_store::{IfMissing, Mailbox, MailboxName, Owner, Quota};
+use std::{fmt, sync::Arc};
+use table::{Account, Standing, Table};
 
 /// The local part that every domain must accept.
 const POSTMASTER: &str = "postmaster";
 
 /// Where a recipient's existence is known from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Source {
     /// Every valid address has a mailbox, made at the first delivery.
     Any,
     /// The mailbox must be in the store already.
     Store,
+    /// A users file names the accounts.
+    File(Arc<UsersFile>),
+    /// The system's users.
+    System(Arc<System>),
+}
+
+/// As the log has it: `file(212)`, 212 being the entries.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any"),
+            Self::Store => f.write_str("store"),
+            Self::File(file) => write!(f, "file({})", file.count()),
+            Self::System(_) => f.write_str("system"),
+        }
+    }
 }
 
 /// The rules by which a forward-path becomes a mailbox.
@@ -27,10 +61,17 @@ pub enum Source {
 pub struct Users {
     /// Where existence is known from.
     pub source: Source,
-    /// The domains served, in lower case; none: every domain.
+    /// The domains served, in lower case; none: every domain, and of a users file
+    /// those of its entries.
     pub domains: Vec<String>,
+    /// The domain of names that have none, where there is one.
+    pub default_domain: Option<String>,
     /// What separates user and detail; none: details are not split off.
     pub recipient_delimiter: Option<char>,
+    /// What becomes of the detail.
+    pub detail: Detail,
+    /// How much an account may hold that has no quota of its own.
+    pub quota: Quota,
     /// The mailbox's name for `<postmaster>`, and for postmaster of a domain that has no such mailbox.
     pub postmaster: MailboxName,
 }
@@ -44,52 +85,257 @@ pub struct Resolved {
     pub otherwise: Option<Mailbox>,
 }
 
-impl Users {
-    /// Resolves a recipient by memory alone; `Err` is the refusal.
-    pub fn resolve(&self, path: &ForwardPath) -> Result<Resolved, Reply> {
-        let address = match path {
-            ForwardPath::Postmaster(_) => {
-                return Ok(Resolved { mailbox: self.postmaster(), otherwise: None });
-            }
-            ForwardPath::Address(address) => address,
-        };
-        let domain = address.domain().to_ascii_lowercase();
-        if !self.serves(&domain) {
-            return Err(reply::UNKNOWN_DOMAIN);
+/// How far memory alone resolves a recipient.
+#[derive(Debug)]
+pub enum Resolution {
+    /// To its end.
+    Known(Resolved),
+    /// The system has to be asked, by a thread that may wait.
+    Ask(Inquiry),
+}
+
+/// Why a recipient is refused or deferred.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What the client is told.
+    pub reply: Reply,
+    /// What the log says beside that.
+    pub cause: Option<String>,
+}
+
+impl From<Reply> for Refusal {
+    fn from(reply: Reply) -> Self {
+        Self { reply, cause: None }
+    }
+}
+
+/// A question about a user of this system.
+#[derive(Debug)]
+pub struct Inquiry {
+    system: Arc<System>,
+    login: String,
+    detail: Option<String>,
+    policy: Detail,
+    quota: Quota,
+    /// Who gets the mail if there is no such user.
+    otherwise: Option<String>,
+}
+
+impl Resolution {
+    /// Asks what is still to be asked. May block.
+    pub fn finish(self) -> Result<Resolved, Refusal> {
+        match self {
+            Self::Known(resolved) => Ok(resolved),
+            Self::Ask(inquiry) => inquiry.ask().map(Resolved::from),
         }
-        let local_part = address.local_part().to_ascii_lowercase();
-        let user = self.without_detail(&local_part);
-        let name = mailbox_name(user, &domain)?;
-        Ok(match self.source {
-            Source::Any => {
-                Resolved { mailbox: Mailbox::new(name, IfMissing::Create), otherwise: None }
+    }
+}
+
+impl From<Mailbox> for Resolved {
+    fn from(mailbox: Mailbox) -> Self {
+        Self { mailbox, otherwise: None }
+    }
+}
+
+impl Inquiry {
+    fn ask(self) -> Result<Mailbox, Refusal> {
+        let login = match (self.system.find(&self.login), &self.otherwise) {
+            (Err(refusal), Some(otherwise)) if refusal.reply == reply::UNKNOWN_RECIPIENT => {
+                // Whoever it is was there when the settings were checked.
+                self.system.find(otherwise).map_err(|refusal| match refusal.reply {
+                    reply if reply == reply::UNKNOWN_RECIPIENT => Refusal {
+                        reply: reply::MISCONFIGURED,
+                        cause: Some(format!("postmaster's user {otherwise} is not there any more")),
+                    },
+                    _ => refusal,
+                })?
             }
-            Source::Store => Resolved {
-                mailbox: Mailbox::new(name, IfMissing::Refuse),
-                otherwise: (user == POSTMASTER).then(|| self.postmaster()),
-            },
+            (found, _) => found?,
+        };
+        let name = MailboxName::new(login.name).map_err(|_| Refusal::from(reply::UNUSABLE_NAME))?;
+        let mut mailbox = Mailbox::new(name, IfMissing::Create)
+            .with_owner(Owner { uid: login.uid, gid: login.gid, groups: login.groups })
+            .with_quota(self.quota);
+        // One that is not absolute would be a place below wherever the server runs.
+        if login.home.is_absolute() {
+            mailbox = mailbox.with_home(login.home);
+        }
+        Ok(self.policy.apply(mailbox, self.detail.as_deref()))
+    }
+}
+
+impl Users {
+    /// Users by these rules, and otherwise by the defaults.
+    pub fn new(source: Source, postmaster: MailboxName) -> Self {
+        Self {
+            source,
+            domains: Vec::new(),
+            default_domain: None,
+            recipient_delimiter: Some('+'),
+            detail: Detail::default(),
+            quota: Quota::default(),
+            postmaster,
+        }
+    }
+
+    /// Resolves a recipient as far as memory alone can; `Err` is the refusal.
+    pub fn resolve(&self, path: &ForwardPath) -> Result<Resolution, Refusal> {
+        match path {
+            ForwardPath::Postmaster(_) => self.postmaster(),
+            ForwardPath::Address(address) => self.address(address),
+        }
+    }
+
+    fn address(&self, address: &Address) -> Result<Resolution, Refusal> {
+        let domain = address.domain().to_ascii_lowercase();
+        let delimiter = self.recipient_delimiter.filter(|_| self.detail != Detail::Off);
+        let (user, detail) = detail::split(address.local_part(), delimiter);
+        let is_served = self.domains.is_empty() || self.domains.contains(&domain);
+        if !is_served {
+            return Err(reply::UNKNOWN_DOMAIN.into());
+        }
+        let is_postmaster = user.eq_ignore_ascii_case(POSTMASTER);
+        let lower = user.to_ascii_lowercase();
+        let if_missing = match &self.source {
+            Source::Any => IfMissing::Create,
+            Source::Store => IfMissing::Refuse,
+            Source::File(file) => {
+                let whole = address.local_part().to_ascii_lowercase();
+                return file.ask(|table, is_current| {
+                    // An entry of the address as it stands goes before one
+                    // without the detail.
+                    let named = [(&whole[..], None), (&lower, detail)];
+                    self.in_table(table, is_current, &named, &domain)
+                });
+            }
+            Source::System(system) => {
+                let otherwise = is_postmaster.then(|| self.postmaster.local_part().to_owned());
+                return Ok(self.ask(system, user, detail, otherwise));
+            }
+        };
+        let mailbox = Mailbox::new(mailbox_name(&lower, &domain)?, if_missing);
+        let mailbox = self.detail.apply(mailbox.with_quota(self.quota), detail);
+        let needs_other = is_postmaster && if_missing == IfMissing::Refuse;
+        let otherwise = needs_other.then(|| self.plain_postmaster());
+        Ok(Resolution::Known(Resolved { mailbox, otherwise }))
+    }
+
+    /// Resolves by a table; these are the users that may be meant, each with its
+    /// detail, the best first.
+    fn in_table(
+        &self,
+        table: &Table,
+        is_current: bool,
+        named: &[(&str, Option<&str>); 2],
+        domain: &str,
+    ) -> Result<Resolution, Refusal> {
+        for (user, detail) in named {
+            if let Some(account) = table.get(&format!("{user}@{domain}")) {
+                return self.account(account, user, domain, *detail);
+            }
+        }
+        let (user, detail) = named[1];
+        if let Some(account) = table.get(&format!("@{domain}")) {
+            return self.account(account, user, domain, detail);
+        }
+        if !is_current {
+            let cause = "not among the former users, and the users file is not usable now";
+            return Err(Refusal { reply: reply::DIRECTORY_FAILED, cause: Some(cause.to_owned()) });
+        }
+        if self.domains.is_empty() && !table.has_domain(domain) {
+            return Err(reply::UNKNOWN_DOMAIN.into());
+        }
+        if user == POSTMASTER {
+            return self.postmaster_in(table, is_current);
+        }
+        mailbox_name(user, domain)?;
+        Err(reply::UNKNOWN_RECIPIENT.into())
+    }
+
+    fn account(
+        &self,
+        account: Account<'_>,
+        user: &str,
+        domain: &str,
+        detail: Option<&str>,
+    ) -> Result<Resolution, Refusal> {
+        match account.standing {
+            Standing::Active => {}
+            Standing::Disabled => return Err(reply::MAILBOX_DISABLED.into()),
+            Standing::Suspended => return Err(reply::MAILBOX_SUSPENDED.into()),
+            Standing::Unusable => {
+                let cause = "its entry in the users file cannot be used; the log says why where the \
+                             file was read";
+                return Err(Refusal { reply: reply::MISCONFIGURED, cause: Some(cause.to_owned()) });
+            }
+        }
+        let name = match account.mailbox {
+            Some(name) => MailboxName::new(name).map_err(|_| reply::UNUSABLE_NAME)?,
+            None => mailbox_name(user, domain)?,
+        };
+        let quota = account.quota.unwrap_or(self.quota);
+        let mut mailbox = Mailbox::new(name, IfMissing::Create).with_quota(quota);
+        if let Some(home) = account.home {
+            mailbox = mailbox.with_home(home.into());
+        }
+        if let Some(owner) = account.owner {
+            mailbox = mailbox.with_owner(owner);
+        }
+        if let Some(location) = account.location {
+            mailbox = mailbox.with_location(location.to_owned());
+        }
+        Ok(known(self.detail.apply(mailbox, detail)))
+    }
+
+    fn ask(
+        &self,
+        system: &Arc<System>,
+        user: &str,
+        detail: Option<&str>,
+        otherwise: Option<String>,
+    ) -> Resolution {
+        Resolution::Ask(Inquiry {
+            system: Arc::clone(system),
+            login: user.to_owned(),
+            detail: detail.map(str::to_owned),
+            policy: self.detail,
+            quota: self.quota,
+            otherwise,
         })
     }
 
     /// Where mail to `<postmaster>` goes: it must be accepted, whatever mailboxes
     /// there are (RFC 5321 section 4.5.1).
-    fn postmaster(&self) -> Mailbox {
-        Mailbox::new(self.postmaster.clone(), IfMissing::Create)
-    }
-
-    fn serves(&self, domain: &str) -> bool {
-        self.domains.is_empty()
-            || self.domains.iter().any(|served| served.eq_ignore_ascii_case(domain))
-    }
-
-    /// The local part before the delimiter. One that begins with the delimiter
-    /// has no detail, else nothing would be left of it.
-    fn without_detail<'a>(&self, local_part: &'a str) -> &'a str {
-        match self.recipient_delimiter.and_then(|delimiter| local_part.split_once(delimiter)) {
-            Some((user, _)) if !user.is_empty() => user,
-            _ => local_part,
+    fn postmaster(&self) -> Result<Resolution, Refusal> {
+        match &self.source {
+            Source::Any | Source::Store => Ok(known(self.plain_postmaster())),
+            Source::File(file) => {
+                file.ask(|table, is_current| self.postmaster_in(table, is_current))
+            }
+            Source::System(system) => {
+                let user = self.postmaster.local_part();
+                Ok(self.ask(system, user, None, Some(user.to_owned())))
+            }
         }
     }
+
+    fn postmaster_in(&self, table: &Table, is_current: bool) -> Result<Resolution, Refusal> {
+        let (user, domain) = (self.postmaster.local_part(), self.postmaster.domain());
+        match table.get(self.postmaster.as_str()) {
+            Some(account) => self.account(account, user, domain.unwrap_or_default(), None),
+            // It may have been put into the file since, with a place of its own.
+            None if !is_current => Err(reply::DIRECTORY_FAILED.into()),
+            None => Ok(known(self.plain_postmaster())),
+        }
+    }
+
+    fn plain_postmaster(&self) -> Mailbox {
+        Mailbox::new(self.postmaster.clone(), IfMissing::Create).with_quota(self.quota)
+    }
+}
+
+fn known(mailbox: Mailbox) -> Resolution {
+    Resolution::Known(mailbox.into())
 }
 
 /// The mailbox's name, where it can only be this address's and is safe.
@@ -103,115 +349,4 @@ fn mailbox_name(user: &str, domain: &str) -> Result<MailboxName, Reply> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Resolved, Source, Users};
-    use crate::{
-        reply::{self, Reply},
-        transaction::{Address, ForwardPath},
-    };
-    use postino_store::{IfMissing, Mailbox, MailboxName};
-
-    fn users(source: Source) -> Users {
-        Users {
-            source,
-            domains: Vec::new(),
-            recipient_delimiter: Some('+'),
-            postmaster: MailboxName::new("root@mx.example.org").unwrap(),
-        }
-    }
-
-    fn path(local_part: &str, domain: &str) -> ForwardPath {
-        ForwardPath::Address(Address::unchecked(local_part, domain))
-    }
-
-    fn mailbox(name: &str, if_missing: IfMissing) -> Mailbox {
-        Mailbox::new(MailboxName::new(name).unwrap(), if_missing)
-    }
-
-    fn name(users: &Users, local_part: &str, domain: &str) -> Result<String, Reply> {
-        users.resolve(&path(local_part, domain)).map(|found| found.mailbox.name().to_string())
-    }
-
-    #[test]
-    fn a_mailbox_is_named_after_the_address_in_lower_case() {
-        let users = users(Source::Any);
-        assert_eq!(name(&users, "Alice", "Example.ORG"), Ok("alice@example.org".to_owned()));
-        assert_eq!(name(&users, "a b", "example.org"), Ok("a b@example.org".to_owned()));
-        assert_eq!(name(&users, "a", "[IPv6:::1]"), Ok("a@[ipv6:::1]".to_owned()));
-    }
-
-    #[test]
-    fn the_detail_behind_the_first_delimiter_is_ignored() {
-        let mut users = users(Source::Any);
-        for (given, user) in [
-            ("bob+x", "bob"),
-            ("bob+", "bob"),
-            ("bob+x+y", "bob"),
-            ("+bob", "+bob"),
-            ("+a+b", "+a+b"),
-        ] {
-            assert_eq!(name(&users, given, "d"), Ok(format!("{user}@d")), "{given}");
-        }
-        users.recipient_delimiter = None;
-        assert_eq!(name(&users, "bob+x", "d"), Ok("bob+x@d".to_owned()));
-    }
-
-    #[test]
-    fn only_served_domains_are_taken_in_any_case() {
-        let mut users = users(Source::Any);
-        users.domains = vec!["example.org".to_owned(), "example.net".to_owned()];
-        assert_eq!(name(&users, "a", "EXAMPLE.net"), Ok("a@example.net".to_owned()));
-        assert_eq!(name(&users, "a", "example.com"), Err(reply::UNKNOWN_DOMAIN));
-        assert_eq!(name(&users, "postmaster", "example.com"), Err(reply::UNKNOWN_DOMAIN));
-    }
-
-    #[test]
-    fn no_address_makes_a_name_that_is_unsafe_or_another_addresss() {
-        let users = users(Source::Any);
-        for local_part in [
-            "",
-            ".",
-            "..",
-            "../x",
-            "a/b",
-            "a@b",
-            "a\0",
-            "a\n",
-            "a\x7f",
-            ".hidden",
-            "\u{fc}ber",
-            "..+x",
-        ] {
-            assert_eq!(name(&users, local_part, "d"), Err(reply::UNUSABLE_NAME), "{local_part:?}");
-        }
-        for domain in ["[x:/../..]", "[x:\0]", "d\u{fc}"] {
-            assert_eq!(name(&users, "a", domain), Err(reply::UNUSABLE_NAME), "{domain:?}");
-        }
-    }
-
-    #[test]
-    fn a_mailbox_is_made_or_refused_as_the_source_says() {
-        for (source, if_missing) in
-            [(Source::Any, IfMissing::Create), (Source::Store, IfMissing::Refuse)]
-        {
-            let resolved = users(source).resolve(&path("a", "d")).unwrap();
-            let expected = Resolved { mailbox: mailbox("a@d", if_missing), otherwise: None };
-            assert_eq!(resolved, expected);
-        }
-    }
-
-    #[test]
-    fn postmaster_is_known_under_every_source() {
-        let own = mailbox("root@mx.example.org", IfMissing::Create);
-        for source in [Source::Any, Source::Store] {
-            let resolved = users(source).resolve(&ForwardPath::Postmaster("PostMaster".into()));
-            assert_eq!(resolved.unwrap(), Resolved { mailbox: own.clone(), otherwise: None });
-        }
-        let any = users(Source::Any).resolve(&path("Postmaster", "d")).unwrap();
-        assert_eq!(any.mailbox, mailbox("postmaster@d", IfMissing::Create));
-        assert_eq!(any.otherwise, None);
-        let store = users(Source::Store).resolve(&path("Postmaster", "d")).unwrap();
-        assert_eq!(store.mailbox, mailbox("postmaster@d", IfMissing::Refuse));
-        assert_eq!(store.otherwise, Some(own));
-    }
-}
+mod tests;

@@ -40,12 +40,7 @@ pub(super) fn directory(
 }
 
 fn users(source: Source) -> Users {
-    Users {
-        source,
-        domains: vec!["d".to_owned()],
-        recipient_delimiter: Some('+'),
-        postmaster: name("root@mx"),
-    }
+    Users { domains: vec!["d".to_owned()], ..Users::new(source, name("root@mx")) }
 }
 
 fn question(pool: &Pool, to: &str, asker: Weak<()>) -> Question {
@@ -123,6 +118,19 @@ fn recipients_are_looked_up_while_every_worker_hangs() {
     ];
     for (source, to, expected) in table {
         assert_eq!(check(&pool, source, to), None, "{to}");
+        assert_eq!(next(&answers), (5, 6, expected.to_owned()), "{to}");
+    }
+}
+
+#[test]
+fn a_user_of_the_system_is_asked_for_on_a_thread_and_the_store_for_his_mailbox() {
+    let (pool, answers, _hanging) = directory(|mailbox, _| {
+        assert!(mailbox.home().is_some() && mailbox.owner().is_some());
+        Ok(())
+    });
+    let source = || Source::System(Arc::new(System::new(1)));
+    for (to, expected) in [("daemon@d", "daemon"), ("no-such-user@d", "550 5.1.1")] {
+        assert_eq!(check(&pool, source(), to), None);
         assert_eq!(next(&answers), (5, 6, expected.to_owned()), "{to}");
     }
 }

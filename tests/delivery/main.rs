@@ -22,7 +22,7 @@ use postino::{
         Address, BodyType, Envelope, ForwardPath, HeaderFacts, Origin, ReceivedBody, Recipient,
         RecipientIndex, ReversePath, Transaction, TransactionId,
     },
-    users::{Source, Users},
+    users::{Source, System, Users},
 };
 use postino_store::{
     Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName, Message,

@@ -63,12 +63,10 @@ fn server_of(workers: usize, delivery_timeout: Duration, drain_timeout: Duration
             recipients_max: 100,
             bare_newlines: BareNewlines::Reject,
         }),
-        users: Arc::new(Users {
-            source: Source::Any,
-            domains: Vec::new(),
-            recipient_delimiter: Some('+'),
-            postmaster: MailboxName::new("postmaster@mx.example.org").unwrap(),
-        }),
+        users: Arc::new(Users::new(
+            Source::Any,
+            MailboxName::new("postmaster@mx.example.org").unwrap(),
+        )),
         allow: Network::loopback(),
         connections_max: 100,
         refusals_max: 10,

@@ -26,10 +26,10 @@ pub(super) fn sender(word: Option<&str>, hostname: &str) -> Result<ReversePath, 
     }
 }
 
-/// A recipient; one without a domain is of `hostname`, but for postmaster, who is
+/// A recipient; one without a domain is of `domain`, but for postmaster, who is
 /// everywhere. `Err` is his refusal.
-pub(super) fn recipient(word: &str, hostname: &str) -> Result<ForwardPath, Reply> {
-    parsed(word, hostname, ForwardPath::parse).map_err(|error| match error {
+pub(super) fn recipient(word: &str, domain: &str) -> Result<ForwardPath, Reply> {
+    parsed(word, domain, ForwardPath::parse).map_err(|error| match error {
         AddressError::Syntax => reply::BAD_RECIPIENT,
         AddressError::TooLong => reply::RECIPIENT_TOO_LONG,
         AddressError::NotAscii => reply::RECIPIENT_NOT_ASCII,
@@ -39,7 +39,7 @@ pub(super) fn recipient(word: &str, hostname: &str) -> Result<ForwardPath, Reply
 /// What `parse` makes of a word as a whole.
 fn parsed<T>(
     word: &str,
-    hostname: &str,
+    domain: &str,
     parse: impl Fn(&[u8]) -> Result<(T, &[u8]), AddressError>,
 ) -> Result<T, AddressError> {
     let inner = word.strip_prefix('<').and_then(|word| word.strip_suffix('>')).unwrap_or(word);
@@ -48,7 +48,7 @@ fn parsed<T>(
         _ => Err(AddressError::Syntax),
     };
     match whole(format!("<{inner}>")) {
-        Err(AddressError::Syntax) if !inner.contains('@') => whole(format!("<{inner}@{hostname}>")),
+        Err(AddressError::Syntax) if !inner.contains('@') => whole(format!("<{inner}@{domain}>")),
         result => result,
     }
 }

@@ -217,13 +217,14 @@ impl Delivery<'_> {
     /// Asks for each recipient's mailbox; gives what they use of memory.
     fn check(&mut self, words: &[String]) -> Reservation {
         let server = &self.config.server;
+        let domain = default_domain(self.config);
         let pool = &self.waiting.pool;
         let mut memory = pool.memory().reserve_nothing();
         // Gone once nobody waits any more.
         let asker = Arc::new(());
         let mut count = 0;
         for (at, word) in (0..).zip(words) {
-            let path = match addresses::recipient(word, &server.session.hostname) {
+            let path = match addresses::recipient(word, domain) {
                 _ if count >= server.session.recipients_max => Err(reply::TOO_MANY_RECIPIENTS),
                 Ok(_) if !memory.try_grow(RECIPIENT_OCTETS) => Err(reply::OUT_OF_MEMORY),
                 path => path,
@@ -359,7 +360,7 @@ impl Delivery<'_> {
     }
 
     fn refuse_word(&mut self, word: &str, refusal: Reply) {
-        let shown = match addresses::recipient(word, &self.config.server.session.hostname) {
+        let shown = match addresses::recipient(word, default_domain(self.config)) {
             Ok(path) => shown(&path),
             Err(_) => format!("<{}>", escape::visible(word.as_bytes())),
         };
@@ -386,6 +387,12 @@ impl Delivery<'_> {
         };
         self.recipients.into_iter().map(told).collect()
     }
+}
+
+/// The domain of recipients without one.
+fn default_domain(config: &Effective) -> &str {
+    let server = &config.server;
+    server.users.default_domain.as_deref().unwrap_or(&server.session.hostname)
 }
 
 fn shown(path: &ForwardPath) -> String {

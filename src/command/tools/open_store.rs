@@ -57,6 +57,7 @@ impl Place<'_> {
             stores: stores.clone(),
             flags: Given::default(),
             file: self.config.map(str::to_owned),
+            users_file: None,
         };
         match sources.load() {
             Ok(effective) => Ok((effective.store_url, effective.store)),
