@@ -9,8 +9,8 @@ pub use super::reader::Shown;
 use super::{
     ConfigError, DEFAULT_FILE, Given, SETTINGS, file,
     parsing::{
-        bare_newlines, domain, group, log_level, memory_budget, parsed, percent, size, socket_mode,
-        user,
+        bare_newlines, domain, group, log_level, memory_budget, over_quota, parsed, percent, size,
+        socket_mode, user,
     },
     reader::Reader,
     recipients::mixes_domains,
@@ -52,6 +52,7 @@ const NEED_RESTART: &[&str] = &[
     "min-free",
     "single-instance",
     "mail-group",
+    "over-quota",
     "socket-mode",
     "socket-owner",
     "socket-group",
@@ -323,6 +324,7 @@ impl Reader<'_> {
             spool_directory,
             spool_octets: self.one("max-spool", 1 << 30, size),
             single_instance: self.switch("single-instance"),
+            over_quota: self.one("over-quota", delivery::OverQuota::Defer, over_quota),
             min_free: self.one("min-free", 2, percent),
             store_name: store_url.to_owned(),
             // How many files the spool may have, descriptors decide later.

@@ -233,6 +233,8 @@ settings! {
         detail: Text, "policy", "ignore";
         /// what an account may hold that has no quota of its own: 1G or 1G,10000 (messages)
         quota: Text, "quota", "none";
+        /// what becomes of mail beyond it: defer or reject
+        over_quota: Text, "policy", "defer";
         /// domain of names that have none: in the users file, and of postmaster
         default_domain: Text, "domain", "the only domain, else HOSTNAME";
         /// least uid of a user of the system who gets mail

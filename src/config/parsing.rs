@@ -6,6 +6,7 @@
 
 use super::values::{self, SIZE_FORM};
 use crate::{
+    delivery::OverQuota,
     protocol::BareNewlines,
     sys::names,
     transaction::address::{Address, is_domain},
@@ -99,6 +100,14 @@ pub(super) fn detail(text: &str) -> Result<Detail, String> {
 
 pub(super) fn account_quota(text: &str) -> Result<Quota, String> {
     quota::quota(text).ok_or_else(|| format!("is not {QUOTA_FORM}"))
+}
+
+pub(super) fn over_quota(text: &str) -> Result<OverQuota, String> {
+    match text {
+        "defer" => Ok(OverQuota::Defer),
+        "reject" => Ok(OverQuota::Reject),
+        _ => Err("is not one of defer and reject".to_owned()),
+    }
 }
 
 /// An absolute directory that is not the whole tree.

@@ -10,7 +10,8 @@ use super::{
     alarm::Texts,
     budget::Reservation,
     crew::Crew,
-    outcome, owners,
+    outcome::{self, OverQuota},
+    owners,
     record::{Answers, Path},
     seat::Seat,
 };
@@ -55,6 +56,7 @@ pub(super) struct LookUps {
     answers: Answers,
     missing: Recurring,
     foreign: Recurring,
+    over_quota: OverQuota,
     pub(super) crew: Arc<Crew>,
 }
 
@@ -62,7 +64,7 @@ impl LookUps {
     pub(super) fn new(to_store: ToStore, answers: Answers, limits: &Limits) -> Self {
         let crew = Crew::new("look-up", Texts::STORE, limits.look_ups, limits.stuck);
         let (missing, foreign) = (Recurring::default(), Recurring::default());
-        Self { to_store, answers, missing, foreign, crew }
+        Self { to_store, answers, missing, foreign, over_quota: limits.over_quota, crew }
     }
 
     /// Resolves in memory as far as that can; a refusal is the answer, else a
@@ -130,7 +132,7 @@ impl LookUps {
 
     fn refuse(&self, question: &Question, obstacle: &Obstacle) -> Reply {
         let (Obstacle::Store(error) | Obstacle::Owner(error)) = obstacle;
-        let reply = outcome::refusal(error);
+        let reply = outcome::refusal(error, self.over_quota);
         let recurring = match obstacle {
             Obstacle::Owner(_) => Some(&self.foreign),
             Obstacle::Store(DeliveryError::StoreMissing { .. }) => Some(&self.missing),

@@ -24,6 +24,7 @@ mod spool;
 pub use budget::{Budget, Reservation};
 pub use deadline::InProgress;
 pub use lookup::Question;
+pub use outcome::OverQuota;
 pub use spool::{SpoolFile, inspect as inspect_spool};
 
 use crate::{
@@ -87,6 +88,8 @@ pub struct Limits {
     pub spool_octets: u64,
     /// How many there may be.
     pub spool_files: u64,
+    /// What becomes of messages that are beyond an account's quota.
+    pub over_quota: OverQuota,
     /// Percent of the store's octets and files that are to stay free.
     pub min_free: u8,
     /// The group that deliveries made as a mailbox's owner have in place of his own.
@@ -109,6 +112,7 @@ impl Default for Limits {
             spool_directory: PathBuf::from("/var/tmp"),
             spool_octets: 1 << 30,
             spool_files: 1_000,
+            over_quota: OverQuota::default(),
             min_free: 2,
             mail_group: None,
             store_name: "store".to_owned(),
@@ -287,6 +291,10 @@ impl Pool {
             reverse_path: envelope.reverse_path,
             header: transaction.header,
             octets: transaction.octets_received,
+            is_promised: envelope
+                .declared_size
+                .is_some_and(|declared| transaction.octets_received <= declared),
+            over_quota: self.limits.over_quota,
             received: Instant::now(),
             lock_wait: self.limits.lock_wait,
             recipients: recipients

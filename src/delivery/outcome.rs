@@ -7,17 +7,39 @@ use crate::reply::{self, Reply};
 use postino_store::{Class, DeliveryError, DeliveryId, EnhancedCode};
 use std::any::Any;
 
-/// What the client is told about one recipient's delivery.
-pub(super) fn reply(result: Result<&DeliveryId, &DeliveryError>) -> Reply {
-    match result {
-        Ok(id) => reply::STORED.with_text(format!("{id} stored")),
-        Err(error) => refusal(error),
+/// What becomes of a message that does not fit into its account's quota.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverQuota {
+    /// The client keeps it and tries again: `452 4.2.2`.
+    #[default]
+    Defer,
+    /// The client returns it: `552 5.2.2`.
+    Reject,
+}
+
+/// What the client is told of a message that was stored.
+pub(super) fn stored(id: &DeliveryId) -> Reply {
+    reply::STORED.with_text(format!("{id} stored"))
+}
+
+/// What the client is told about an error after the data. `is_promised`: the
+/// message is no larger than MAIL had declared and RCPT accepted, so that no 552
+/// may follow (RFC 1870 section 6.3).
+pub(super) fn failure(error: &DeliveryError, over_quota: OverQuota, is_promised: bool) -> Reply {
+    match error {
+        DeliveryError::OverQuota { .. } | DeliveryError::LargerThanQuota if is_promised => {
+            reply::MAILBOX_FULL
+        }
+        _ => refusal(error, over_quota),
     }
 }
 
-/// What the client is told about an error, at RCPT or after the data.
-pub(super) fn refusal(error: &DeliveryError) -> Reply {
+/// What the client is told about an error, at RCPT or where no SIZE was accepted.
+pub(super) fn refusal(error: &DeliveryError, over_quota: OverQuota) -> Reply {
     match error {
+        DeliveryError::OverQuota { .. } if over_quota == OverQuota::Reject => {
+            reply::MAILBOX_FULL_REJECTED
+        }
         DeliveryError::NoSuchMailbox => reply::UNKNOWN_RECIPIENT,
         DeliveryError::UnusableName(_) => reply::UNUSABLE_NAME,
         DeliveryError::Locked { .. } => reply::MAILBOX_LOCKED,
@@ -61,7 +83,7 @@ pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{refusal, reply};
+    use super::{OverQuota, failure, stored};
     use crate::reply::Reply;
     use postino_store::{Class, DeliveryError, DeliveryId, EnhancedCode};
     use std::io;
@@ -78,7 +100,27 @@ mod tests {
     #[test]
     fn a_stored_message_is_told_with_its_id_first() {
         let id = DeliveryId::new("17.R9c");
-        assert_eq!(reply(Ok(&id)).to_string(), "250 2.0.0 17.R9c stored");
+        assert_eq!(stored(&id).to_string(), "250 2.0.0 17.R9c stored");
+    }
+
+    fn refusal(error: &DeliveryError) -> Reply {
+        super::refusal(error, OverQuota::Defer)
+    }
+
+    #[test]
+    fn a_full_account_is_told_as_configured_but_never_552_for_an_accepted_size() {
+        let over = DeliveryError::OverQuota { what: "secret".into() };
+        for (error, over_quota, is_promised, expected) in [
+            (&over, OverQuota::Defer, false, "452 4.2.2"),
+            (&over, OverQuota::Defer, true, "452 4.2.2"),
+            (&over, OverQuota::Reject, false, "552 5.2.2"),
+            (&over, OverQuota::Reject, true, "452 4.2.2"),
+            (&DeliveryError::LargerThanQuota, OverQuota::Defer, false, "552 5.2.3"),
+            (&DeliveryError::LargerThanQuota, OverQuota::Reject, true, "452 4.2.2"),
+        ] {
+            let told = failure(error, over_quota, is_promised);
+            assert_eq!(codes(&told), expected, "{error:?} {over_quota:?} {is_promised}");
+        }
     }
 
     #[test]

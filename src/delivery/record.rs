@@ -5,7 +5,8 @@
 //! May not: print an octet of a client's that has not been escaped.
 
 use super::{
-    Answer, Ticket, outcome,
+    Answer, Ticket,
+    outcome::{self, OverQuota},
     resend::{Known, Resends, Sent},
 };
 use crate::{
@@ -31,6 +32,9 @@ pub(super) struct Record {
     pub(super) header: HeaderFacts,
     /// By RFC 1870 section 5.
     pub(super) octets: u64,
+    /// It is no larger than MAIL's SIZE, which was accepted.
+    pub(super) is_promised: bool,
+    pub(super) over_quota: OverQuota,
     /// When the last octet came.
     pub(super) received: Instant,
     /// For the log line of a lock that outlasted it.
@@ -57,11 +61,18 @@ impl Record {
         result: Result<&DeliveryId, &DeliveryError>,
     ) {
         if recipient.fate.settle() {
-            let reply = outcome::reply(result);
-            match result {
-                Ok(id) => self.log_delivered(recipient, id, &reply),
-                Err(error) => self.log_failure(recipient, error, &reply),
-            }
+            let reply = match result {
+                Ok(id) => {
+                    let reply = outcome::stored(id);
+                    self.log_delivered(recipient, id, &reply);
+                    reply
+                }
+                Err(error) => {
+                    let reply = outcome::failure(error, self.over_quota, self.is_promised);
+                    self.log_failure(recipient, error, &reply);
+                    reply
+                }
+            };
             self.answer(recipient, reply);
         } else if recipient.fate.is_outcome_open() {
             self.log_late(recipient, result);
@@ -124,7 +135,7 @@ impl Record {
         }
         let names = format!("s={} from={} {}", self.id, Sender(&self.reverse_path), To(recipient));
         let reply = if let Some(id) = &known.stored {
-            let reply = outcome::reply(Ok(id));
+            let reply = outcome::stored(id);
             log::info!(
                 "resend {names} id={id} first={} reply=\"{}\": it was stored late; no second copy",
                 known.first,

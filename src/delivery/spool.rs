@@ -11,7 +11,7 @@ use super::{
     alarm::Texts,
     budget::{Budget, Reservation},
     crew::Crew,
-    outcome,
+    outcome::{self, OverQuota},
     record::Answers,
     seat::Seat,
 };
@@ -151,7 +151,7 @@ impl Spool {
         let result = match self.write(&file.file, &part) {
             Ok(()) => Ok((part, memory)),
             Err(error) => {
-                let reply = outcome::refusal(&error);
+                let reply = outcome::refusal(&error, OverQuota::Defer);
                 let cause = escape::value(error.to_string().as_bytes());
                 log::warn!("not spooled s={id} reply=\"{}\" cause={cause}", reply.codes());
                 Err(reply)

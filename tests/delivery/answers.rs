@@ -22,6 +22,29 @@ fn each_recipient_is_answered_his_own_result() {
 }
 
 #[test]
+fn over_quota_is_552_if_wanted_but_never_for_a_size_that_was_accepted() {
+    let (sender, calls) = unbounded();
+    let limits = Limits { over_quota: OverQuota::Reject, ..limits(2) };
+    let (pool, answers) = pool(puppet(sender, alone), limits);
+    let octets = submission(0, &[]).transaction.octets_received;
+    for (declared_size, codes) in [
+        (None, ["552 5.2.2", "552 5.2.3"]),
+        (Some(octets), ["452 4.2.2", "452 4.2.2"]),
+        (Some(octets - 1), ["552 5.2.2", "552 5.2.3"]),
+    ] {
+        let errors =
+            [DeliveryError::OverQuota { what: "x".into() }, DeliveryError::LargerThanQuota];
+        for (error, codes) in errors.into_iter().zip(codes) {
+            let mut submission = submission(1, &["a@d"]);
+            submission.transaction.envelope.declared_size = declared_size;
+            let _progress = pool.deliver(submission);
+            calls.recv_timeout(PATIENCE).unwrap().finish(Err(error));
+            assert_eq!(next(&answers), (1, 0, codes.to_owned()), "{declared_size:?}");
+        }
+    }
+}
+
+#[test]
 fn the_stored_message_is_trace_fields_and_body_octet_for_octet() {
     struct Keep(Mutex<Sender<(Vec<u8>, String)>>);
     impl MailStore for Keep {

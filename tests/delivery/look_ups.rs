@@ -27,9 +27,16 @@ impl MailStore for Directory {
 pub(super) fn directory(
     admit: fn(&Mailbox, Option<u64>) -> Result<(), DeliveryError>,
 ) -> (Pool, Receiver<Answer>, Sender<()>) {
+    directory_with(limits(2), admit)
+}
+
+fn directory_with(
+    limits: Limits,
+    admit: fn(&Mailbox, Option<u64>) -> Result<(), DeliveryError>,
+) -> (Pool, Receiver<Answer>, Sender<()>) {
     let (hanging, hang) = unbounded();
     let (keep, end) = bounded(0);
-    let (pool, answers) = pool(Directory { admit, hanging, end }, limits(2));
+    let (pool, answers) = pool(Directory { admit, hanging, end }, limits);
     for to in ["a@d", "b@d", "c@d"] {
         pool.deliver(submission(0, &[to]));
     }
@@ -119,6 +126,25 @@ fn recipients_are_looked_up_while_every_worker_hangs() {
     for (source, to, expected) in table {
         assert_eq!(check(&pool, source, to), None, "{to}");
         assert_eq!(next(&answers), (5, 6, expected.to_owned()), "{to}");
+    }
+}
+
+#[test]
+fn an_account_that_is_full_at_rcpt_is_told_as_configured() {
+    for (over_quota, over, larger) in [
+        (OverQuota::Defer, "452 4.2.2", "552 5.2.3"),
+        (OverQuota::Reject, "552 5.2.2", "552 5.2.3"),
+    ] {
+        let limits = Limits { over_quota, ..limits(2) };
+        let (pool, answers, _hanging) =
+            directory_with(limits, |mailbox, _| match mailbox.name().as_str() {
+                "over@d" => Err(DeliveryError::OverQuota { what: "5 of 4".to_owned() }),
+                _ => Err(DeliveryError::LargerThanQuota),
+            });
+        for (to, expected) in [("over@d", over), ("larger@d", larger)] {
+            assert_eq!(check(&pool, Source::Any, to), None);
+            assert_eq!(next(&answers), (5, 6, expected.to_owned()), "{to}");
+        }
     }
 }
 

@@ -17,7 +17,7 @@ mod upkeep;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use postino::{
-    delivery::{Answer, Budget, InProgress, Limits, Pool, Submission},
+    delivery::{Answer, Budget, InProgress, Limits, OverQuota, Pool, Submission},
     transaction::{
         Address, BodyType, Envelope, ForwardPath, HeaderFacts, Origin, ReceivedBody, Recipient,
         RecipientIndex, ReversePath, Transaction, TransactionId,
