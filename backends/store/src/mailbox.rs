@@ -262,7 +262,9 @@ impl Mailbox {
         self
     }
 
-    /// Says in which store of its own the account lies: the URL.
+    /// Says in which store of its own the account lies: the URL. Its path stands as
+    /// it is, without variables: the account's mailbox itself, or the one file that a
+    /// store of several is.
     #[must_use]
     pub fn with_location(mut self, location: String) -> Self {
         self.facts.location = Some(location);
