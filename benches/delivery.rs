@@ -301,6 +301,7 @@ impl Client {
             mailboxes: names().map(|name| Mailbox::new(name.clone(), IfMissing::Create)).collect(),
             origin: Origin::Client(None),
             hostname: Arc::clone(&self.hostname),
+            filing: Arc::default(),
             spool: None,
             memory: self.pool.memory().reserve_nothing(),
         }

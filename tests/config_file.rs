@@ -144,6 +144,64 @@ fn settings_that_do_not_go_together_are_refused() {
 }
 
 #[test]
+fn a_rule_for_filing_is_checked_key_by_key() {
+    let table = |keys: &str| format!("[[file]]\n{keys}");
+    let rest = "header = \"X\"\nvalue = \"y\"\n";
+    for (keys, expected) in [
+        ("header = \"X\"", "3:1: a [[file]] table has no value; it must be [[file]] tables, each"),
+        (&format!("{rest}folder = 3"), "6:1: folder must be a string, not a TOML integer"),
+        (
+            &format!("{rest}fold = \"F\""),
+            "6:1: unknown key \"fold\" in a [[file]] table, nearest \"folder\"",
+        ),
+        (
+            &format!("{rest}folder = \"../x\""),
+            "6:1: folder: \"../x\" is no folder's name: a part of the name begins with a dot",
+        ),
+        (
+            &format!("{rest}folder = \"a//b\""),
+            "6:1: folder: \"a//b\" is no folder's name: a part of the name is empty",
+        ),
+        (
+            "header = \"X:\"\nvalue = \"y\"\nfolder = \"F\"",
+            "4:1: header: \"X:\" is no name of a header field",
+        ),
+        (
+            "header = \"X\"\nvalue = \"\"\nfolder = \"F\"",
+            "5:1: value: \"\" is empty; * alone stands for any value",
+        ),
+    ] {
+        line_is_refused(&table(keys), &format!("postino.toml:{expected}"));
+    }
+    let one = "[[file]]\nheader = \"X\"\nvalue = \"y\"\nfolder = \"F\"\n";
+    let told = complaints_of(&format!("{STORE}{}", one.repeat(101)));
+    assert!(told.starts_with("postino.toml:403:1: file: there are more than the 100"), "{told}");
+    line_is_refused("file = \"x\"", "postino.toml:3:1: file must be [[file]] tables, each with");
+    line_is_refused("file = [1]", "postino.toml:3:9: file must be [[file]] tables, each with");
+    line_is_refused("[file]\nheader = \"X\"", "postino.toml:3:2: file must be [[file]] tables");
+    line_is_refused(
+        "[[files]]\na = 1",
+        "postino.toml:3:3: unknown key \"files\", nearest \"file\"",
+    );
+}
+
+#[test]
+fn rules_for_filing_are_listed_in_their_order() {
+    let rule = |value: &str| {
+        format!("[[file]]\nheader = \"X-Spam\"\nvalue = \"{value}\"\nfolder = \"Junk/a\"\n")
+    };
+    let place = Place::with(&format!("{STORE}{}{}", rule("yes*"), rule("no")));
+    let output = place.run(&["check-config", "--config", "postino.toml"]);
+    let listing = String::from_utf8(output.stdout).unwrap();
+    let rules = listing.split_once("[[file]] ").map_or(&*listing, |(_, rules)| rules);
+    assert_eq!(
+        rules,
+        "header = \"X-Spam\", value = \"yes*\", folder = \"Junk/a\"\n\
+         [[file]] header = \"X-Spam\", value = \"no\", folder = \"Junk/a\"\n"
+    );
+}
+
+#[test]
 fn with_a_file_store_and_users_must_be_given() {
     let told = complaints_of("");
     assert!(told.contains("store is not set") && told.contains("users is not set"), "{told}");

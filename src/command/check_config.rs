@@ -7,7 +7,7 @@ use super::exit::Exit;
 use crate::config::{Effective, effective::Sources};
 use std::io::{self, Write};
 
-/// Prints each setting; those that flag or file set are marked.
+/// Prints each setting, the defaults marked, and each rule for filing.
 pub(super) fn run(sources: &Sources) -> Exit {
     match sources.load() {
         Ok(effective) => super::ended(list(&effective, &mut io::stdout().lock())),
@@ -28,6 +28,9 @@ fn list(effective: &Effective, out: &mut impl Write) -> io::Result<()> {
     for shown in &effective.shown {
         let mark = if shown.is_set { "" } else { "  # default" };
         writeln!(out, "{} = {}{mark}", shown.name, shown.value)?;
+    }
+    for rule in effective.server.filing.rules() {
+        writeln!(out, "[[file]] {rule}")?;
     }
     out.flush()
 }

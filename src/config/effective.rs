@@ -7,7 +7,8 @@
 
 pub use super::reader::Shown;
 use super::{
-    ConfigError, DEFAULT_FILE, Given, SETTINGS, file,
+    ConfigError, DEFAULT_FILE, Given, SETTINGS,
+    file::{self, Contents},
     parsing::{
         bare_newlines, domain, group, log_level, memory_budget, over_quota, parsed, percent, size,
         socket_mode, user,
@@ -22,7 +23,7 @@ use crate::{
     server::{self, ListenAddress, Network, SocketRights},
     stores::{self, Stores},
     sys::{credentials::Identity, names},
-    transaction::address::is_domain,
+    transaction::{Filing, address::is_domain},
     users::{Rules, Source, Users, UsersFile},
 };
 use postino_store::MailStore;
@@ -128,10 +129,11 @@ impl Sources {
             // defaults would hold.
             found.file = Some(DEFAULT_FILE.to_owned());
         }
-        let given = match &found.file {
-            Some(path) => self.flags.clone().or(self.role.settings_of(file::read(path)?)),
-            None => self.flags.clone(),
+        let Contents { given, filing } = match &found.file {
+            Some(path) => file::read(path)?,
+            None => Contents::default(),
         };
+        let given = self.flags.clone().or(self.role.settings_of(given));
         let reader = Reader {
             given: &given,
             has_file: found.file.is_some(),
@@ -140,7 +142,7 @@ impl Sources {
             shown: Vec::new(),
             users_rules: None,
         };
-        reader.read(found)
+        reader.read(found, filing)
     }
 }
 
@@ -199,7 +201,7 @@ impl Effective {
 }
 
 impl Reader<'_> {
-    fn read(mut self, sources: Sources) -> Result<Effective, ConfigError> {
+    fn read(mut self, sources: Sources, filing: Filing) -> Result<Effective, ConfigError> {
         let hostname = self.hostname();
         let users = self.users(&hostname, &sources);
         // A user of the system has one mailbox, whatever the domain.
@@ -210,7 +212,7 @@ impl Reader<'_> {
             users.domains.is_empty() && !matches!(users.source, Source::File(_))
         });
         let session = self.session(sources.role, &hostname);
-        let server = users.map(|users| self.server(session, users));
+        let server = users.map(|users| self.server(session, users, filing));
         let (listen, socket) = (self.listen(sources.role), self.socket_rights());
         self.check_exposure(&listen);
         let mail_group = self.one("mail-group", None, |text| group(text).map(Some));
@@ -290,10 +292,16 @@ impl Reader<'_> {
         }
     }
 
-    fn server(&mut self, session: protocol::Settings, users: Users) -> server::Settings {
+    fn server(
+        &mut self,
+        session: protocol::Settings,
+        users: Users,
+        filing: Filing,
+    ) -> server::Settings {
         server::Settings {
             session: Arc::new(session),
             users: Arc::new(users),
+            filing: Arc::new(filing),
             allow: self.list("allow", Network::loopback(), parsed::<Network>),
             connections_max: self.number("max-connections", 10_000, 1, 1_000_000),
             refusals_max: 0,

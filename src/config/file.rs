@@ -5,7 +5,8 @@
 //! Holds: every complaint names file, line, column and key, and all complaints
 //! of a file are told at once.
 
-use super::{ConfigError, Given, Kind, SETTINGS, flags::Value, nearest};
+use super::{ConfigError, Given, Kind, SETTINGS, filing, flags::Value, nearest};
+use crate::transaction::Filing;
 use std::{collections::BTreeMap, fs::File, io::Read, ops::Range};
 use toml::de::{DeTable, DeValue};
 
@@ -13,8 +14,17 @@ const LIST: &str = "a string or an array of strings, one at least";
 /// The largest file that is read.
 const OCTETS_MAX: u64 = 1024 * 1024;
 
+/// What a file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// The settings that are flags too.
+    pub given: Given,
+    /// What only a file can say: which folders messages go into by their header.
+    pub filing: Filing,
+}
+
 /// Reads the file.
-pub fn read(path: &str) -> Result<Given, ConfigError> {
+pub fn read(path: &str) -> Result<Contents, ConfigError> {
     let cannot = |cause: String| ConfigError::one(format!("{path}: cannot read it: {cause}"));
     let mut text = String::new();
     let read = File::open(path)
@@ -27,8 +37,8 @@ pub fn read(path: &str) -> Result<Given, ConfigError> {
 }
 
 /// Reads the text of a file that is called `path`.
-pub fn parse(path: &str, text: &str) -> Result<Given, ConfigError> {
-    let mut given = Given::default();
+pub fn parse(path: &str, text: &str) -> Result<Contents, ConfigError> {
+    let Contents { mut given, mut filing } = Contents::default();
     let mut errors = ConfigError::default();
     let place = |span: Range<usize>| format!("{path}:{}", line_and_column(text, span.start));
     let (table, syntax) = DeTable::parse_recoverable(text);
@@ -45,10 +55,14 @@ pub fn parse(path: &str, text: &str) -> Result<Given, ConfigError> {
         entries.insert(key.span().start, (key, value));
     }
     for (key, value) in entries.into_values() {
+        if key.get_ref().as_ref() == filing::NAME {
+            filing = filing::read(key, value.get_ref(), place, &mut errors);
+            continue;
+        }
         let place = place(key.span());
         let name = key.get_ref().as_ref();
         let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) else {
-            let near = nearest(name, SETTINGS.iter().map(|setting| setting.name));
+            let near = nearest(name, keys());
             let near = near.map(|near| format!(", nearest {near:?}")).unwrap_or_default();
             errors.add(format!("{place}: unknown key {name:?}{near}"));
             continue;
@@ -65,7 +79,12 @@ pub fn parse(path: &str, text: &str) -> Result<Given, ConfigError> {
             }
         }
     }
-    errors.or(Some(given))
+    errors.or(Some(Contents { given, filing }))
+}
+
+/// All keys that there are at a file's top.
+fn keys() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().map(|setting| setting.name).chain([filing::NAME])
 }
 
 /// The value's texts; `Err` says what it should have been.

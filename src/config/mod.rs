@@ -1,12 +1,13 @@
 //! Settings: the flags, the config file, and what both together mean.
 //!
 //! Lives here: one table of all settings ([`flags`]), the file as it stands
-//! ([`mod@file`]), texts as values ([`values`], `parsing`), and all of it checked
-//! ([`effective`] and `recipients`, by `reader`).
+//! ([`mod@file`], with its rules for filing), texts as values ([`values`], `parsing`),
+//! and all of it checked ([`effective`] and `recipients`, by `reader`).
 //! May not: bind or change anything; a wrong setting is found before that.
 
 pub mod effective;
 pub mod file;
+mod filing;
 pub mod flags;
 mod parsing;
 mod reader;

@@ -1,7 +1,7 @@
 //! From a transaction to one delivery per recipient.
 //!
-//! Lives here: the message that all share, each recipient's own trace fields,
-//! and the store's preparation, once.
+//! Lives here: the message that all share, each recipient's own trace fields, the
+//! folder that it is filed into, and the store's preparation, once.
 //! May not: queue or run a delivery.
 //! Holds: the body is not copied.
 
@@ -12,10 +12,11 @@ use super::{
 };
 use crate::{
     sys::local_time,
-    transaction::{Origin, TraceFields},
+    transaction::{Filing, Origin, TraceFields},
 };
 use postino_store::{
-    Body, Delivery, DeliveryError, MailStore, Mailbox, Message, Prepared, Timestamp,
+    Body, Class, Delivery, DeliveryError, EnhancedCode, IfNoFolder, MailStore, Mailbox, Message,
+    Prepared, Timestamp,
 };
 use std::{
     sync::Arc,
@@ -31,6 +32,7 @@ pub(super) struct Uncomposed {
     pub(super) hostname: Arc<str>,
     pub(super) received: SystemTime,
     pub(super) single_instance: bool,
+    pub(super) filing: Arc<Filing>,
     /// What the deliveries use.
     pub(super) memory: Reservation,
 }
@@ -80,11 +82,12 @@ pub(super) fn compose(
     let headers: Vec<Vec<u8>> = record.recipients.iter().map(own_header).collect();
     let message = Arc::new(message);
     let wanted = record.answer_resends(&message);
+    file(record, &message, &uncomposed.filing)?;
     let mailboxes: Vec<&Mailbox> = record
         .recipients
         .iter()
         .zip(&wanted)
-        .filter_map(|(recipient, wanted)| wanted.then_some(&recipient.mailbox))
+        .filter_map(|(recipient, wanted)| wanted.then_some(recipient.destination()))
         .collect();
     let Some(first) = mailboxes.first() else { return Ok(Vec::new()) };
     let prepared = if have_one_owner {
@@ -103,7 +106,7 @@ pub(super) fn compose(
             let (record, memory) = (Arc::clone(record), Arc::clone(&memory));
             let delivery = Delivery::new(
                 Arc::clone(&message),
-                recipient.mailbox.clone(),
+                recipient.destination().clone(),
                 recipient.path.as_str().to_owned(),
                 header,
                 Arc::clone(&recipient.fate),
@@ -118,4 +121,31 @@ pub(super) fn compose(
             (at, delivery)
         })
         .collect())
+}
+
+/// Has the message go into the folder of the rule that its header fits. A recipient
+/// whose mailbox is a folder already keeps to that. `Err`: the message cannot be
+/// read.
+fn file(record: &Record, message: &Message, filing: &Filing) -> Result<(), DeliveryError> {
+    let is_inbox = |recipient: &&Recipient| recipient.mailbox.name().folder().is_none();
+    let mut inboxes = record.recipients.iter().filter(is_inbox).peekable();
+    if filing.rules().is_empty() || inboxes.peek().is_none() {
+        return Ok(());
+    }
+    let found = filing.folder_of(&mut message.body().reader());
+    let folder = found.map_err(|error| DeliveryError::Other {
+        class: Class::Temporary,
+        code: EnhancedCode::new(3, 0),
+        cause: format!("cannot read the message to file it by its header: {error}").into(),
+    })?;
+    let Some(folder) = folder else { return Ok(()) };
+    for recipient in inboxes {
+        // A folder was checked when its rule was read.
+        if let Ok(mailbox) =
+            recipient.mailbox.clone().in_folder(folder.as_str(), IfNoFolder::Create)
+        {
+            let _ = recipient.filed.set(mailbox);
+        }
+    }
+    Ok(())
 }

@@ -29,7 +29,7 @@ pub use spool::{SpoolFile, inspect as inspect_spool};
 
 use crate::{
     reply::{self, Reply},
-    transaction::{Origin, ReceivedBody, RecipientIndex, Transaction, TransactionId},
+    transaction::{Filing, Origin, ReceivedBody, RecipientIndex, Transaction, TransactionId},
     users::Users,
 };
 use alarm::STUCK_MAX;
@@ -47,7 +47,7 @@ use spool::{Append, Spool, Spooled};
 use std::{
     fmt,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -175,6 +175,8 @@ pub struct Submission {
     pub origin: Origin,
     /// The server's name for the Received field.
     pub hostname: Arc<str>,
+    /// Which folders messages go into by their header.
+    pub filing: Arc<Filing>,
     /// Where the body is, if it was spooled.
     pub spool: Option<Arc<SpoolFile>>,
     /// What its envelope and body use; given back with the last delivery.
@@ -280,7 +282,7 @@ impl Pool {
     /// Has a transaction delivered; never blocks. Each recipient is answered
     /// once, by an [`Answer`] or by a method of [`InProgress`].
     pub fn deliver(&self, submission: Submission) -> InProgress {
-        let Submission { ticket, transaction, mailboxes, origin, hostname, spool, memory } =
+        let Submission { ticket, transaction, mailboxes, origin, hostname, filing, spool, memory } =
             submission;
         let Transaction { id, client_name, envelope, body, bare_newlines, .. } = transaction;
         debug_assert_eq!(envelope.recipients.len(), mailboxes.len());
@@ -302,6 +304,7 @@ impl Pool {
                     index: recipient.index,
                     path: recipient.path,
                     mailbox,
+                    filed: OnceLock::new(),
                     fate: Arc::default(),
                 })
                 .collect(),
@@ -321,6 +324,7 @@ impl Pool {
             hostname,
             received,
             single_instance: self.limits.single_instance,
+            filing,
             memory,
         };
         let transit = Arc::new(Transit::new(record, uncomposed));

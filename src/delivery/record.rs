@@ -17,7 +17,7 @@ use crate::{
 use postino_store::{DeliveryError, DeliveryId, Fate, Mailbox, Message};
 use std::{
     fmt::{self, Display},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -49,7 +49,16 @@ pub(super) struct Recipient {
     pub(super) index: RecipientIndex,
     pub(super) path: ForwardPath,
     pub(super) mailbox: Mailbox,
+    /// Where the message goes in place of that, by a rule about its header.
+    pub(super) filed: OnceLock<Mailbox>,
     pub(super) fate: Arc<Fate>,
+}
+
+impl Recipient {
+    /// Where the message goes.
+    pub(super) fn destination(&self) -> &Mailbox {
+        self.filed.get().unwrap_or(&self.mailbox)
+    }
 }
 
 impl Record {
@@ -207,7 +216,7 @@ impl Record {
         if let DeliveryError::Locked { holder } = error {
             log::warn!(
                 "locked: {} held {} s by {}; {} s={}",
-                escape::value(recipient.mailbox.name().as_str().as_bytes()),
+                escape::value(recipient.destination().name().as_str().as_bytes()),
                 self.lock_wait.as_secs(),
                 escape::visible(holder.as_deref().unwrap_or("another process").as_bytes()),
                 reply.codes(),
@@ -256,7 +265,7 @@ struct To<'a>(&'a Recipient);
 
 impl Display for To<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mailbox = escape::value(self.0.mailbox.name().as_str().as_bytes());
+        let mailbox = escape::value(self.0.destination().name().as_str().as_bytes());
         write!(f, "to={} mailbox={mailbox}", Path(&self.0.path))
     }
 }

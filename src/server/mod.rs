@@ -22,7 +22,7 @@ pub use bind_error::BindError;
 pub use event_loop::{EventLoop, Reload, Stopper};
 pub use listener::Listener;
 
-use crate::{protocol, users::Users};
+use crate::{protocol, transaction::Filing, users::Users};
 use std::{sync::Arc, time::Duration};
 
 /// What the server is told, and told anew at a reload; sessions keep what they
@@ -33,6 +33,8 @@ pub struct Settings {
     pub session: Arc<protocol::Settings>,
     /// Who may receive.
     pub users: Arc<Users>,
+    /// Which folders messages go into by their header.
+    pub filing: Arc<Filing>,
     /// Peers that may connect over TCP.
     pub allow: Vec<Network>,
     /// Sessions at the same time.

@@ -5,6 +5,7 @@
 
 mod answers;
 mod deadline;
+mod filing;
 mod lanes;
 mod locks;
 mod log_lines;
@@ -229,6 +230,7 @@ fn submission(ticket: u64, recipients: &[&str]) -> Submission {
             .collect(),
         origin: Origin::Client(None),
         hostname: "mx.example.org".into(),
+        filing: Arc::default(),
         spool: None,
         memory: Budget::new(u64::MAX, || {}).reserve_nothing(),
     }

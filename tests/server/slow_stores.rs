@@ -63,6 +63,7 @@ fn server_of(workers: usize, delivery_timeout: Duration, drain_timeout: Duration
             recipients_max: 100,
             bare_newlines: BareNewlines::Reject,
         }),
+        filing: Arc::default(),
         users: Arc::new(Users::new(
             Source::Any,
             MailboxName::new("postmaster@mx.example.org").unwrap(),

@@ -319,6 +319,7 @@ impl Delivery<'_> {
             mailboxes,
             origin: Origin::Command,
             hostname: self.config.server.session.hostname.as_str().into(),
+            filing: Arc::clone(&self.config.server.filing),
             spool,
             memory,
         });

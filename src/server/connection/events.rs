@@ -15,7 +15,7 @@ use crate::{
     transaction::{Origin, RecipientIndex, Transaction, TransactionId},
 };
 use postino_store::Mailbox;
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 impl Connection {
     /// Gives the session what it did not take before, and carries its events to
@@ -84,6 +84,7 @@ impl Connection {
         let deadline = ended + self.settings.delivery_timeout;
         let hostname = self.settings.session.hostname.as_str().into();
         let origin = Origin::Client(self.peer);
+        let filing = Arc::clone(&self.settings.filing);
         let work = self.work(turn);
         let Handed { mailboxes, spool, memory } = work.hand_over(&transaction.body);
         let in_progress = turn.pool.deliver(Submission {
@@ -92,6 +93,7 @@ impl Connection {
             mailboxes,
             origin,
             hostname,
+            filing,
             spool,
             memory,
         });
