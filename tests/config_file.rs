@@ -115,6 +115,8 @@ fn a_bad_value_is_told_with_what_it_may_be() {
         ("first-uid = -1", "first-uid: \"-1\" is no whole number"),
         ("store-roots = \"mail\"", "store-roots: \"mail\" is no absolute path"),
         ("log = \"file\"", "log: \"file\" is wrong: not one of stderr, syslog and journal"),
+        ("suppress-duplicates = \"on\"", "suppress-duplicates: \"on\" is neither off nor a"),
+        ("suppress-duplicates = 0", "suppress-duplicates: \"0\" is neither off nor a"),
         ("log-level = \"all\"", "log-level: \"all\" is not one of error, warn"),
         ("domains = [\"a..b\"]", "domains: \"a..b\" is no domain"),
         ("socket-group = \"no-such-group\"", "socket-group: \"no-such-group\" is not known"),

@@ -11,7 +11,7 @@ use super::{
     file::{self, Contents},
     parsing::{
         bare_newlines, domain, group, log_level, memory_budget, over_quota, parsed, percent, size,
-        socket_mode, user,
+        socket_mode, suppression_window, user,
     },
     reader::Reader,
     recipients::mixes_domains,
@@ -54,6 +54,7 @@ const NEED_RESTART: &[&str] = &[
     "single-instance",
     "mail-group",
     "over-quota",
+    "suppress-duplicates",
     "socket-mode",
     "socket-owner",
     "socket-group",
@@ -318,6 +319,9 @@ impl Reader<'_> {
         let workers = self.number("workers", (8 * cores).clamp(16, 64), 1, 1_024);
         self.default_is(workers);
         let lock_wait = self.duration("lock-wait", 30);
+        let window = self.one("suppress-duplicates", None, suppression_window);
+        let suppression = window
+            .map(|window| delivery::Suppression { window, directory: store_directory.clone() });
         let default = store_directory.unwrap_or_else(|| PathBuf::from(DEFAULT_SPOOL));
         let shown = default.display().to_string();
         let spool_directory = self.one("spool-dir", default, |text| match text {
@@ -333,6 +337,7 @@ impl Reader<'_> {
             spool_octets: self.one("max-spool", 1 << 30, size),
             single_instance: self.switch("single-instance"),
             over_quota: self.one("over-quota", delivery::OverQuota::Defer, over_quota),
+            suppression,
             min_free: self.one("min-free", 2, percent),
             store_name: store_url.to_owned(),
             // How many files the spool may have, descriptors decide later.

@@ -227,6 +227,8 @@ settings! {
         spool_dir: Text, "dir", "the store's root";
         /// share of the store's disk and of its inodes that is to stay free
         min_free: Text, "percent", "2%";
+        /// time for which a message that was stored is not stored again: 24h, or off
+        suppress_duplicates: Duration, "time", "off";
         /// what separates user and detail in a local part; empty for nothing
         recipient_delimiter: Text, "char", "+";
         /// what becomes of the detail: off, ignore, folder or create

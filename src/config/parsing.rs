@@ -4,7 +4,7 @@
 //! of a sentence that begins with it.
 //! May not: know which setting it is; names of users and groups are looked up.
 
-use super::values::{self, SIZE_FORM};
+use super::values::{self, DURATION_FORM, SIZE_FORM};
 use crate::{
     delivery::OverQuota,
     protocol::BareNewlines,
@@ -16,7 +16,10 @@ use crate::{
     },
 };
 use postino_store::{MailboxName, Quota};
-use std::path::{Component, Path, PathBuf};
+use std::{
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
 
 /// The least memory: with less not even one message of many recipients comes in.
 const MEMORY_MIN: u64 = 1 << 20;
@@ -34,6 +37,15 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 pub(super) fn memory_budget(text: &str) -> Result<u64, String> {
     let memory = size(text)?;
     if memory >= MEMORY_MIN { Ok(memory) } else { Err("is less than 1M".to_owned()) }
+}
+
+pub(super) fn suppression_window(text: &str) -> Result<Option<Duration>, String> {
+    let window = values::duration(text).filter(|window| !window.is_zero());
+    match (text, window) {
+        ("off", _) => Ok(None),
+        (_, Some(window)) => Ok(Some(window)),
+        _ => Err(format!("is neither off nor {DURATION_FORM}, from 1s to 365d")),
+    }
 }
 
 /// `5%`.

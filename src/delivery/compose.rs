@@ -38,7 +38,8 @@ pub(super) struct Uncomposed {
 }
 
 /// Makes the deliveries with their places, one for each of the record's
-/// recipients but those whose [resend](Record::answer_resends) was answered;
+/// recipients but those whose [resend](Record::answer_resends) or
+/// [duplicate](Record::answer_duplicates) was answered;
 /// `Err` is every recipient's result. May block.
 pub(super) fn compose(
     store: &dyn MailStore,
@@ -81,8 +82,9 @@ pub(super) fn compose(
     let own_header = |recipient| if is_shared { Vec::new() } else { trace(Some(recipient)) };
     let headers: Vec<Vec<u8>> = record.recipients.iter().map(own_header).collect();
     let message = Arc::new(message);
-    let wanted = record.answer_resends(&message);
+    let mut wanted = record.answer_resends(&message);
     file(record, &message, &uncomposed.filing)?;
+    let claims = record.answer_duplicates(&message, &mut wanted);
     let mailboxes: Vec<&Mailbox> = record
         .recipients
         .iter()
@@ -99,10 +101,11 @@ pub(super) fn compose(
     // Given back with the last delivery, wherever that ends: the record may wait
     // much longer in the lane of a mailbox that hangs.
     let memory = Arc::new(uncomposed.memory);
-    let deliveries = headers.into_iter().zip(&record.recipients).zip(wanted).enumerate();
+    let deliveries =
+        headers.into_iter().zip(&record.recipients).zip(claims).zip(wanted).enumerate();
     Ok(deliveries
         .filter_map(|(at, (each, wanted))| wanted.then_some((at, each)))
-        .map(|(at, (header, recipient))| {
+        .map(|(at, ((header, recipient), claims))| {
             let (record, memory) = (Arc::clone(record), Arc::clone(&memory));
             let delivery = Delivery::new(
                 Arc::clone(&message),
@@ -112,9 +115,7 @@ pub(super) fn compose(
                 Arc::clone(&recipient.fate),
                 Box::new(move |result| {
                     let _held = &memory;
-                    if let Some(recipient) = record.recipients.get(at) {
-                        record.finish(recipient, result.as_ref());
-                    }
+                    record.finish_claimed(at, claims.as_ref(), result.as_ref());
                 }),
             )
             .with_prepared(prepared.clone());

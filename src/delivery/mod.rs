@@ -1,6 +1,6 @@
 //! The workers: the only threads that block.
 //!
-//! Lives here: lanes, the pool, the deadline, resends, what all sessions together
+//! Lives here: lanes, the pool, the deadline, resends and duplicates, what all sessions together
 //! may use of memory and disk, and from a store's result to the reply.
 //! May not: know a session or a socket; whoever submits work gets an answer.
 
@@ -10,6 +10,7 @@ mod clock;
 mod compose;
 mod crew;
 mod deadline;
+mod duplicates;
 mod lane;
 mod lookup;
 mod outcome;
@@ -19,10 +20,12 @@ mod record;
 mod resend;
 mod room;
 mod seat;
+mod seen_file;
 mod spool;
 
 pub use budget::{Budget, Reservation};
 pub use deadline::InProgress;
+pub use duplicates::Suppression;
 pub use lookup::Question;
 pub use outcome::OverQuota;
 pub use spool::{SpoolFile, inspect as inspect_spool};
@@ -35,6 +38,7 @@ use crate::{
 use alarm::STUCK_MAX;
 use compose::Uncomposed;
 use deadline::Transit;
+use duplicates::Duplicates;
 use lookup::LookUps;
 use owners::Owners;
 use pool::Workers;
@@ -80,6 +84,8 @@ pub struct Limits {
     /// Whether the copies of several recipients are to be alike, so that the store
     /// can make one file of them.
     pub single_instance: bool,
+    /// Whether and how long a message that was stored is not stored again.
+    pub suppression: Option<Suppression>,
     /// Octets of memory for envelopes and bodies, over all sessions.
     pub memory: u64,
     /// Where large messages wait.
@@ -108,6 +114,7 @@ impl Default for Limits {
             stuck: STUCK_MAX,
             lock_wait: Duration::from_secs(30),
             single_instance: false,
+            suppression: None,
             memory: 64 << 20,
             spool_directory: PathBuf::from("/var/tmp"),
             spool_octets: 1 << 30,
@@ -193,7 +200,7 @@ struct ToStore {
 
 /// The pool of workers.
 ///
-/// Dropped, it begins nothing more and waits for nothing: threads that are idle
+/// Dropped, it begins nothing more and waits for no thread: those that are idle
 /// end, one that hangs in the store is left behind.
 pub struct Pool {
     limits: Limits,
@@ -204,6 +211,7 @@ pub struct Pool {
     room: Arc<Watch>,
     memory: Arc<Budget>,
     resends: Arc<Resends>,
+    duplicates: Option<Arc<Duplicates>>,
 }
 
 impl Pool {
@@ -224,7 +232,10 @@ impl Pool {
         let spool = Arc::new(Spool::new(&limits, Arc::clone(&answers)));
         let has_memory = Arc::clone(&answers);
         let memory = Budget::new(limits.memory, move || has_memory(Answer::HasMemory));
-        Self { limits, answers, workers, look_ups, resends: Arc::default(), spool, room, memory }
+        let duplicates = limits.suppression.as_ref();
+        let duplicates = duplicates.map(|given| Arc::new(Duplicates::new(given, &limits.files)));
+        let resends = Arc::default();
+        Self { limits, answers, workers, look_ups, spool, room, memory, resends, duplicates }
     }
 
     /// The memory of envelopes and bodies.
@@ -310,6 +321,7 @@ impl Pool {
                 .collect(),
             answers: Arc::clone(&self.answers),
             resends: Arc::clone(&self.resends),
+            duplicates: self.duplicates.clone(),
         };
         let received = SystemTime::now();
         let body = match body {
@@ -335,6 +347,11 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        // The process may end before the worker that stored the last message comes
+        // to it.
+        if let Some(duplicates) = &self.duplicates {
+            duplicates.write_down();
+        }
         self.workers.crew.close();
         self.look_ups.crew.close();
         self.spool.crew.close();

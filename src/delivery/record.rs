@@ -6,6 +6,7 @@
 
 use super::{
     Answer, Ticket,
+    duplicates::{self, Claim, Claimed, Duplicates},
     outcome::{self, OverQuota},
     resend::{Known, Resends, Sent},
 };
@@ -14,7 +15,7 @@ use crate::{
     reply::{self, Reply},
     transaction::{ForwardPath, HeaderFacts, RecipientIndex, ReversePath, TransactionId},
 };
-use postino_store::{DeliveryError, DeliveryId, Fate, Mailbox, Message};
+use postino_store::{Class, DeliveryError, DeliveryId, EnhancedCode, Fate, Mailbox, Message};
 use std::{
     fmt::{self, Display},
     sync::{Arc, OnceLock},
@@ -42,6 +43,8 @@ pub(super) struct Record {
     pub(super) recipients: Box<[Recipient]>,
     pub(super) answers: Answers,
     pub(super) resends: Arc<Resends>,
+    /// None: the same message is stored as often as it comes.
+    pub(super) duplicates: Option<Arc<Duplicates>>,
 }
 
 /// One recipient's.
@@ -59,6 +62,13 @@ impl Recipient {
     pub(super) fn destination(&self) -> &Mailbox {
         self.filed.get().unwrap_or(&self.mailbox)
     }
+}
+
+/// The right to store a recipient's message.
+pub(super) struct Claims {
+    claim: Claim,
+    /// The places of those whose message is the same.
+    twins: Vec<usize>,
 }
 
 impl Record {
@@ -108,6 +118,9 @@ impl Record {
     pub(super) fn has_ended(&self, recipient: &Recipient, message: &Message) {
         if recipient.fate.is_outcome_open() {
             self.resends.complete(self.sent(recipient), message);
+        }
+        if let Some(duplicates) = &self.duplicates {
+            duplicates.write_down();
         }
     }
 
@@ -162,6 +175,101 @@ impl Record {
                 reply.codes()
             );
             reply
+        };
+        self.answer(recipient, reply);
+    }
+
+    /// Answers the recipients, of those that are `wanted`, for whom the message is
+    /// stored already, and takes them out. Gives, for each of the others, the right to
+    /// store it, where duplicates are looked for at all; with it are those who get
+    /// his answer. May block.
+    pub(super) fn answer_duplicates(
+        &self,
+        message: &Message,
+        wanted: &mut [bool],
+    ) -> Vec<Option<Claims>> {
+        let mut claims: Vec<Option<Claims>> = wanted.iter().map(|_| None).collect();
+        let Some(duplicates) = self.duplicates.as_ref().filter(|_| wanted.contains(&true)) else {
+            return claims;
+        };
+        // What cannot be read here cannot be stored either.
+        let Ok(digest) = duplicates::digest(message.body()) else { return claims };
+        for (at, (recipient, wanted)) in self.recipients.iter().zip(wanted).enumerate() {
+            if !*wanted {
+                continue;
+            }
+            let key = duplicates::key(&digest, &self.reverse_path, &recipient.path);
+            *wanted = false;
+            match duplicates.claim(key, (self.id, at), &recipient.fate) {
+                Claimed::New(claim) => {
+                    *wanted = true;
+                    if let Some(place) = claims.get_mut(at) {
+                        *place = Some(Claims { claim, twins: Vec::new() });
+                    }
+                }
+                Claimed::Twin(of) => {
+                    if let Some(Some(claims)) = claims.get_mut(of) {
+                        claims.twins.push(at);
+                    }
+                }
+                Claimed::Stored(id) => self.finish_duplicate(recipient, Ok(&id)),
+                Claimed::Pending => {
+                    let error = DeliveryError::Other {
+                        class: Class::Temporary,
+                        code: EnhancedCode::new(3, 0),
+                        cause: "the same message is being stored for another transaction".into(),
+                    };
+                    self.finish(recipient, Err(&error));
+                }
+            }
+        }
+        claims
+    }
+
+    /// Takes the result of the recipient at this place, for those too whose message
+    /// is the same.
+    pub(super) fn finish_claimed(
+        &self,
+        at: usize,
+        claims: Option<&Claims>,
+        result: Result<&DeliveryId, &DeliveryError>,
+    ) {
+        if let Some(Claims { claim, .. }) = claims {
+            // First, as a resend may follow the answer at once.
+            claim.end(result);
+        }
+        if let Some(recipient) = self.recipients.get(at) {
+            self.finish(recipient, result);
+        }
+        let twins = claims.map(|claims| &*claims.twins).unwrap_or_default();
+        for twin in twins.iter().filter_map(|twin| self.recipients.get(*twin)) {
+            self.finish_duplicate(twin, result);
+        }
+    }
+
+    /// The result of the first copy, for the recipient of one that is not stored.
+    fn finish_duplicate(&self, recipient: &Recipient, result: Result<&DeliveryId, &DeliveryError>) {
+        // One that was answered at the deadline is no copy that came too late.
+        if !recipient.fate.settle() {
+            return;
+        }
+        let reply = match result {
+            Ok(id) => {
+                let reply = outcome::stored(id);
+                log::info!(
+                    "duplicate s={} from={} {} id={id} reply=\"{}\": it is stored; no second copy",
+                    self.id,
+                    Sender(&self.reverse_path),
+                    To(recipient),
+                    reply.codes()
+                );
+                reply
+            }
+            Err(error) => {
+                let reply = outcome::failure(error, self.over_quota, self.is_promised);
+                self.log_failure(recipient, error, &reply);
+                reply
+            }
         };
         self.answer(recipient, reply);
     }

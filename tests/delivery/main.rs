@@ -5,6 +5,7 @@
 
 mod answers;
 mod deadline;
+mod duplicates;
 mod filing;
 mod lanes;
 mod locks;

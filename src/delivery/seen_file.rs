@@ -1,0 +1,202 @@
+//! The file in which messages that were stored are known across a restart.
+//!
+//! Lives here: `.postino-seen`, to which a line is appended for each:
+//! `SECONDS SHA256 ID`. What is full becomes `.postino-seen.old`.
+//! May not: be of any consequence to a delivery: what is lost or damaged here makes
+//! a second copy at the most.
+//! Holds: the file is opened anew each time, so that nothing keeps the disk
+//! mounted, and whoever removes it removes what is known; another's file, one with
+//! several names or a link is neither read nor written. It is not synced: a line
+//! that a power cut takes is a line that is lost.
+
+use super::duplicates::{ENTRIES_MAX, Key, Seen};
+use crate::escape;
+use postino_files::{Dir, File, Files, Kind};
+use postino_store::DeliveryId;
+use std::{
+    collections::VecDeque,
+    fmt::Write as _,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, TryLockError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+const NAME: &str = ".postino-seen";
+const OLD_NAME: &str = ".postino-seen.old";
+
+/// A file of more octets becomes the old one; both together hold more lines than
+/// are known, as long as ids have 40 octets. No more of a file is read.
+const OCTETS_MAX: u64 = 1 << 20;
+
+/// The longest line that is read or written.
+const LINE_OCTETS_MAX: usize = 512;
+
+const MODE: u32 = 0o600;
+
+/// The file and who writes to it.
+pub(super) struct SeenFile {
+    directory: PathBuf,
+    files: Arc<dyn Files>,
+    writing: Mutex<()>,
+    /// It failed, which was told.
+    failing: AtomicBool,
+}
+
+/// The one who writes.
+pub(super) struct Writer<'a> {
+    file: &'a SeenFile,
+    _writing: MutexGuard<'a, ()>,
+}
+
+impl SeenFile {
+    pub(super) fn new(directory: PathBuf, files: Arc<dyn Files>) -> Self {
+        Self { directory, files, writing: Mutex::default(), failing: AtomicBool::new(false) }
+    }
+
+    /// What the files say, the oldest first.
+    pub(super) fn read(&self) -> Vec<Seen> {
+        let mut all = Vec::new();
+        for name in [OLD_NAME, NAME] {
+            match self.read_one(Path::new(name)) {
+                Ok(octets) => {
+                    // The last line is whole only with its end.
+                    let lines = octets.split_inclusive(|octet| *octet == b'\n');
+                    all.extend(lines.filter_map(parsed));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => self.warn("read", name, &error),
+            }
+        }
+        all
+    }
+
+    /// The right to write, unless somebody has it.
+    pub(super) fn try_lock(&self) -> Option<Writer<'_>> {
+        let writing = match self.writing.try_lock() {
+            Ok(writing) => writing,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(Writer { file: self, _writing: writing })
+    }
+
+    fn read_one(&self, name: &Path) -> io::Result<Vec<u8>> {
+        let files = &*self.files;
+        let root = files.open_root(&self.directory)?;
+        let file = files.open(&root, name)?;
+        let size = self.checked_size(&file)?;
+        let mut octets = vec![0; usize::try_from(size.min(OCTETS_MAX)).unwrap_or_default()];
+        let (begin, mut filled) = (size.saturating_sub(OCTETS_MAX), 0);
+        while let Some(rest) = octets.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match files.read_at(&file, rest, begin + filled as u64)? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        octets.truncate(filled);
+        Ok(octets)
+    }
+
+    /// The size of a file that may be used.
+    fn checked_size(&self, file: &File) -> io::Result<u64> {
+        let status = self.files.stat_file(file)?;
+        let own = rustix::process::geteuid().as_raw();
+        if status.kind != Kind::File || status.links != 1 || status.owner != own {
+            return Err(io::Error::other(
+                "it is no regular file of this user with one name; remove it",
+            ));
+        }
+        Ok(status.size)
+    }
+
+    fn append(&self, lines: &str) -> io::Result<()> {
+        let files = &*self.files;
+        let root = files.open_root(&self.directory)?;
+        let name = Path::new(NAME);
+        let (file, size) = match files.open_update(&root, name) {
+            Ok(file) => {
+                let size = self.checked_size(&file)?;
+                if size > OCTETS_MAX { (self.begin_anew(&root)?, 0) } else { (file, size) }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                (files.create(&root, name, MODE)?, 0)
+            }
+            Err(error) => return Err(error),
+        };
+        let mut last = [b'\n'];
+        if size > 0 {
+            files.read_at(&file, &mut last, size - 1)?;
+        }
+        // A torn line is not to spoil the next.
+        let gap = if last == [b'\n'] { "" } else { "\n" };
+        // One write, as other processes append too.
+        files.write_all(&file, format!("{gap}{lines}").as_bytes())
+    }
+
+    /// Makes the full file the old one.
+    fn begin_anew(&self, root: &Dir) -> io::Result<File> {
+        let files = &*self.files;
+        match files.unlink(root, Path::new(OLD_NAME)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        files.rename(root, Path::new(NAME), root, Path::new(OLD_NAME))?;
+        files.create(root, Path::new(NAME), MODE)
+    }
+
+    fn warn(&self, doing: &str, name: &str, error: &io::Error) {
+        if !self.failing.swap(true, Ordering::Relaxed) {
+            log::warn!(
+                "cannot {doing} {}: {}; duplicates are known until the next restart only",
+                self.directory.join(name).display(),
+                escape::visible(error.to_string().as_bytes())
+            );
+        }
+    }
+}
+
+impl Writer<'_> {
+    /// Appends what was stored; where that fails, it is told once.
+    pub(super) fn append(&mut self, all: &VecDeque<Seen>) {
+        let mut lines = String::new();
+        for seen in all.iter().rev().take(ENTRIES_MAX).rev() {
+            let before = lines.len();
+            let _ = write!(lines, "{} ", seen.at);
+            for octet in seen.key {
+                let _ = write!(lines, "{octet:02x}");
+            }
+            let _ = writeln!(lines, " {}", seen.id);
+            if lines.len() - before > LINE_OCTETS_MAX {
+                lines.truncate(before);
+            }
+        }
+        match self.file.append(&lines) {
+            Ok(()) => self.file.failing.store(false, Ordering::Relaxed),
+            Err(error) => self.file.warn("write", NAME, &error),
+        }
+    }
+}
+
+/// A line as it was written.
+fn parsed(line: &[u8]) -> Option<Seen> {
+    let line = line.strip_suffix(b"\n").filter(|line| line.len() < LINE_OCTETS_MAX)?;
+    let mut words = std::str::from_utf8(line).ok()?.split(' ');
+    let (at, key, id) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
+    let is_id = !id.is_empty() && id.bytes().all(|octet| octet.is_ascii_graphic());
+    (is_id && words.next().is_none()).then_some(())?;
+    Some(Seen { key: key_of(key)?, at, id: DeliveryId::new(id) })
+}
+
+fn key_of(hex: &str) -> Option<Key> {
+    let mut key = Key::default();
+    if hex.len() != 2 * key.len() || !hex.bytes().all(|octet| octet.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (octet, at) in key.iter_mut().zip((0..).step_by(2)) {
+        *octet = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(key)
+}
