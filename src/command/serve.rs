@@ -125,12 +125,15 @@ pub(super) fn prepare_process(config: &mut Effective) -> Result<u64, Exit> {
 /// Mailboxes that are nobody's are written as who runs the program, which need not
 /// be root.
 fn warn_of_root(config: &Effective) {
-    if matches!(config.server.users.source, Source::Any | Source::Store)
-        && rustix::process::geteuid().is_root()
-    {
+    let unowned = match &config.server.users.source {
+        Source::Any | Source::Store => "all mail",
+        Source::File(file) if file.has_unowned() => "mail of accounts without a uid",
+        Source::File(_) | Source::System(_) => return,
+    };
+    if rustix::process::geteuid().is_root() {
         log::warn!(
-            "all mail is stored as root, since mailboxes of users = {} have no owner; name whom \
-             to be once the sockets are bound by --user",
+            "{unowned} is stored as root, since the mailboxes of users = {} have no owner; name \
+             whom to be once the sockets are bound by --user",
             config.shown("users")
         );
     }

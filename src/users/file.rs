@@ -134,6 +134,12 @@ impl UsersFile {
         lock(&self.in_force).table.get(name).is_some()
     }
 
+    /// Whether it has an account without a uid: its mail is written as whoever runs
+    /// the program.
+    pub fn has_unowned(&self) -> bool {
+        lock(&self.in_force).table.has_unowned()
+    }
+
     /// Says whether the file can be read by whoever the process is now.
     pub fn check_readable(&self) -> Result<(), UsersFileError> {
         open(&self.path).map(drop).map_err(|error| {

@@ -111,6 +111,11 @@ impl Table {
         self.entries.len()
     }
 
+    /// Whether an account has no owner.
+    pub(super) fn has_unowned(&self) -> bool {
+        self.entries.iter().any(|entry| entry.owner.is_none())
+    }
+
     /// The account of exactly this name.
     pub(super) fn get(&self, name: &str) -> Option<Account<'_>> {
         let found = self.entries.binary_search_by(|entry| self.text(entry.name).cmp(name));
