@@ -1,6 +1,9 @@
 //! The mbox store over real sockets.
 
-use crate::{client::Client, daemon::Daemon};
+use crate::{
+    client::Client,
+    daemon::{Daemon, until},
+};
 use std::{
     fs,
     io::{BufRead, BufReader},
@@ -73,8 +76,8 @@ input()";
     assert!(other.send("bob@example.org").starts_with("250 "));
     let reply = client.line();
     assert!(reply.starts_with("450 4.2.0 "), "{reply}");
-    let log = daemon.log();
-    assert!(log.contains(&format!("pid {} (python3", holder.id())), "{log}");
+    let told = format!("pid {} (python3", holder.id());
+    until(|| daemon.log(), || daemon.log().contains(&told));
     holder.kill().unwrap();
     holder.wait().unwrap();
     assert!(client.send("alice@example.org").starts_with("250 "));
