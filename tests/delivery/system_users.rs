@@ -345,3 +345,35 @@ fn a_delivery_that_hangs_is_out_of_its_users_reach() {
     call.succeed();
     assert_eq!(rig.answer().2, "250 2.0.0");
 }
+
+#[test]
+fn a_mailbox_that_another_user_made_first_is_refused() {
+    let Some(users) = Users::made() else { return };
+    // Where everybody may make his own.
+    let root = users.directory.path().join("shared");
+    fs::create_dir(&root).unwrap();
+    fs::set_permissions(&root, Permissions::from_mode(0o1777)).unwrap();
+    let bob = users.owner(BOB);
+    let open_to_all = |path: &Path| {
+        fs::create_dir(path).unwrap();
+        chown(path, Some(bob.uid), Some(bob.gid)).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o777)).unwrap();
+    };
+    let mailbox = root.join("alice");
+    open_to_all(&mailbox);
+    let pool = store(&format!("maildir:{}", root.display()), limits(1));
+    assert_eq!(deliver(&pool, &users, &[ALICE, CAROL]), ["451 4.3.5", "250 2.0.0"]);
+    assert_eq!(fs::read_dir(&mailbox).unwrap().count(), 0, "nothing is made in it");
+    // Nor is it enough that the mailbox is hers.
+    let alice = users.owner(ALICE);
+    chown(&mailbox, Some(alice.uid), Some(alice.gid)).unwrap();
+    for name in ["tmp", "new", "cur"] {
+        open_to_all(&mailbox.join(name));
+    }
+    assert_eq!(deliver(&pool, &users, &[ALICE]), ["451 4.3.5"]);
+    for name in ["tmp", "new", "cur"] {
+        assert_eq!(fs::read_dir(mailbox.join(name)).unwrap().count(), 0, "{name}");
+        chown(mailbox.join(name), Some(alice.uid), Some(alice.gid)).unwrap();
+    }
+    assert_eq!(deliver(&pool, &users, &[ALICE]), ["250 2.0.0"]);
+}

@@ -24,7 +24,7 @@ mod write;
 pub use postino_files::root::Opening;
 
 use known::Known;
-use mailbox::Directories;
+use mailbox::{Directories, Whose};
 use name::{Name, Names};
 use postino_files::{
     Dir, Files, Space,
@@ -218,7 +218,7 @@ impl MailStore for Maildir {
         let files = &*self.files;
         let root = self.root.make(files).map_err(root_error)?;
         for path in paths {
-            self.directories.open_or_make(files, &root, &path)?;
+            self.directories.open_or_make(files, &root, &path, Whose::Anyones)?;
         }
         Ok(())
     }
@@ -241,9 +241,10 @@ impl Maildir {
             return Ok(new);
         }
         let root = self.root.open_for(files, mailbox.home()).map_err(root_error)?;
+        let whose = if mailbox.owner().is_some() { Whose::Own } else { Whose::Anyones };
         match mailbox.if_missing() {
-            IfMissing::Create => self.directories.open_or_make(files, &root, &path),
-            IfMissing::Refuse => match self.directories.open(files, &root, &path)? {
+            IfMissing::Create => self.directories.open_or_make(files, &root, &path, whose),
+            IfMissing::Refuse => match self.directories.open(files, &root, &path, whose)? {
                 Some(new) => Ok(new),
                 None => Err(self.no_such_mailbox(&root, &path)),
             },

@@ -1,20 +1,33 @@
 //! A mailbox's directories: opened, made at need, and durable before any use.
 //!
 //! Lives here: the way from the root down to `new`, and `tmp` beside it.
-//! May not: make the root; follow a symbolic link.
+//! May not: make the root; follow a symbolic link; take a directory of a stranger's
+//! for the mailbox of somebody who is known.
 //! Holds: the first delivery to a mailbox in this process syncs every directory
 //! from the mailbox up to the root, even where all are there: who made them may
 //! be about to sync them, or may have been killed before.
 //! No directory stays open from one delivery to the next.
 
 use crate::known::Known;
-use postino_files::{Dir, Files};
-use postino_store::DeliveryError;
+use postino_files::{Dir, Files, process};
+use postino_store::{DeliveryError, Failure};
 use std::{io, path::Path};
 
 pub(crate) const TMP: &str = "tmp";
 pub(crate) const NEW: &str = "new";
 pub(crate) const CUR: &str = "cur";
+
+/// Whoever may do everything anyhow.
+const ROOT_USER: u32 = 0;
+
+/// Whose a mailbox's directories have to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Whoever lets this process use them.
+    Anyones,
+    /// The thread's user's or root's.
+    Own,
+}
 
 /// Opens and makes mailboxes.
 pub(crate) struct Directories {
@@ -59,12 +72,13 @@ impl Directories {
         files: &dyn Files,
         root: &Dir,
         path: &Path,
+        whose: Whose,
     ) -> Result<Option<Dir>, DeliveryError> {
         if let Some(new) = self.open_durable(files, root, path)? {
             return Ok(Some(new));
         }
         match files.open_dir(root, path) {
-            Ok(_) => self.establish(files, root, path).map(Some),
+            Ok(_) => self.establish(files, root, path, whose).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(failed("open the mailbox", root, path, cause)),
         }
@@ -76,10 +90,11 @@ impl Directories {
         files: &dyn Files,
         root: &Dir,
         path: &Path,
+        whose: Whose,
     ) -> Result<Dir, DeliveryError> {
         match self.open_durable(files, root, path)? {
             Some(new) => Ok(new),
-            None => self.establish(files, root, path),
+            None => self.establish(files, root, path, whose),
         }
     }
 
@@ -104,16 +119,24 @@ impl Directories {
 
     /// The long way: one component after the other, made at need, then synced
     /// from the bottom up.
-    fn establish(&self, files: &dyn Files, root: &Dir, path: &Path) -> Result<Dir, DeliveryError> {
+    fn establish(
+        &self,
+        files: &dyn Files,
+        root: &Dir,
+        path: &Path,
+        whose: Whose,
+    ) -> Result<Dir, DeliveryError> {
         let mut chain: Vec<Dir> = Vec::new();
         for component in path {
             let (dir, _) =
                 self.open_or_make_dir(files, chain.last().unwrap_or(root), component.as_ref())?;
+            check(files, &dir, whose)?;
             chain.push(dir);
         }
         let mailbox = chain.last().unwrap_or(root);
         let inner = |name: &str| {
             let (dir, made) = self.open_or_make_dir(files, mailbox, name.as_ref())?;
+            check(files, &dir, whose)?;
             if made {
                 sync(files, &dir)?;
             }
@@ -158,6 +181,23 @@ impl Directories {
         let dir = open().map_err(|cause| failed("open the directory", parent, name, cause))?;
         Ok((dir, made))
     }
+}
+
+/// Where others may make directories too, as below a root of mode 1777, it is theirs
+/// to say what becomes of the files in them.
+fn check(files: &dyn Files, dir: &Dir, whose: Whose) -> Result<(), DeliveryError> {
+    if whose == Whose::Anyones {
+        return Ok(());
+    }
+    let status = files
+        .stat_dir(dir)
+        .map_err(|cause| DeliveryError::io("look at the directory", dir.path(), cause))?;
+    if status.owner == process::user() || status.owner == ROOT_USER {
+        return Ok(());
+    }
+    let cause = io::Error::new(io::ErrorKind::InvalidInput, "it belongs to another user");
+    let path = dir.path().to_owned();
+    Err(DeliveryError::Misconfigured(Failure { doing: "deliver below", path, cause }))
 }
 
 fn sync(files: &dyn Files, dir: &Dir) -> Result<(), DeliveryError> {

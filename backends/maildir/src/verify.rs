@@ -13,7 +13,7 @@ mod messages;
 
 use crate::{
     Maildir,
-    mailbox::{CUR, NEW, TMP},
+    mailbox::{CUR, NEW, TMP, Whose},
     read::{
         LOST_AND_FOUND, Place,
         failure::{failed, is_missing, is_shortage},
@@ -188,7 +188,7 @@ impl Maildir {
                 return Err(format!("only user {}, its owner, can make it his", status.owner));
             }
             self.directories.forget(root.path(), path);
-            let made = self.directories.open_or_make(files, root, path);
+            let made = self.directories.open_or_make(files, root, path, Whose::Anyones);
             made.map(drop).map_err(|error| error.to_string())
         });
         for name in absent {
