@@ -37,6 +37,10 @@ const NEW: OFlags = OFlags::CREATE
 /// File systems in memory, by statfs(2)'s number: tmpfs and ramfs.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
+/// What flock(2) says of a directory on a file system that cannot lock one.
+const LOCKS_NO_DIRECTORY: [Option<Errno>; 3] =
+    [Some(Errno::BADF), Some(Errno::NOLCK), Some(Errno::OPNOTSUPP)];
+
 /// What of a mode is permissions, set-id and sticky bits among them.
 const MODE_BITS: u32 = 0o7777;
 
@@ -189,6 +193,14 @@ impl Files for Kernel {
 
     fn try_lock(&self, file: &File, lock: Lock) -> io::Result<bool> {
         locks::try_lock(file, lock)
+    }
+
+    fn try_lock_dir(&self, dir: &Dir) -> io::Result<bool> {
+        match locks::try_lock(dir, Lock::Flock) {
+            // NFS makes such locks of others, for which a file is open for writing.
+            Err(error) if LOCKS_NO_DIRECTORY.contains(&Errno::from_io_error(&error)) => Ok(true),
+            tried => tried,
+        }
     }
 
     fn unlock(&self, file: &File, lock: Lock) -> io::Result<()> {

@@ -124,6 +124,11 @@ pub trait Files: Send + Sync {
     /// [`Files::unlock`], or when the file is closed.
     fn try_lock(&self, file: &File, lock: Lock) -> io::Result<bool>;
 
+    /// Locks a directory as [`Lock::Flock`] does a file, until it is closed; says
+    /// whether that was possible, and never waits. Where a file system has no such
+    /// locks on directories it always is.
+    fn try_lock_dir(&self, dir: &Dir) -> io::Result<bool>;
+
     /// Gives a lock back.
     fn unlock(&self, file: &File, lock: Lock) -> io::Result<()>;
 

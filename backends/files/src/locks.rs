@@ -104,4 +104,18 @@ mod tests {
             assert!(kernel.try_lock(&one, lock).unwrap(), "{lock:?}");
         }
     }
+
+    #[test]
+    fn a_lock_on_a_directory_excludes_other_openings_until_it_is_closed() {
+        let directory = tempfile::tempdir().unwrap();
+        let kernel = Kernel::new();
+        let open = || kernel.open_root(directory.path()).unwrap();
+        let (one, other) = (open(), open());
+        assert!(kernel.try_lock_dir(&one).unwrap());
+        assert!(!kernel.try_lock_dir(&other).unwrap());
+        drop(open());
+        assert!(!kernel.try_lock_dir(&other).unwrap());
+        drop(one);
+        assert!(kernel.try_lock_dir(&other).unwrap());
+    }
 }

@@ -201,6 +201,10 @@ impl Files for Failing {
         self.pass(Call::TryLock, || self.inner.try_lock(file, lock))
     }
 
+    fn try_lock_dir(&self, dir: &Dir) -> io::Result<bool> {
+        self.pass(Call::TryLockDir, || self.inner.try_lock_dir(dir))
+    }
+
     fn unlock(&self, file: &File, lock: Lock) -> io::Result<()> {
         self.pass(Call::Unlock, || self.inner.unlock(file, lock))
     }

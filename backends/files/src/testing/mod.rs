@@ -30,6 +30,7 @@ pub enum Call {
     Truncate,
     SetWritten,
     TryLock,
+    TryLockDir,
     Unlock,
     LockHolder,
     SyncFile,

@@ -138,6 +138,11 @@ impl Files for Recording {
         self.inner.try_lock(file, lock)
     }
 
+    fn try_lock_dir(&self, dir: &Dir) -> io::Result<bool> {
+        self.record("try_lock_dir", &[dir.path()]);
+        self.inner.try_lock_dir(dir)
+    }
+
     fn unlock(&self, file: &File, lock: Lock) -> io::Result<()> {
         self.record("unlock", &[file.path()]);
         self.inner.unlock(file, lock)
