@@ -101,7 +101,7 @@ impl Workers {
     /// Has another worker use a lane's turn.
     fn pass_on(self: &Arc<Self>, turn: &Turn) {
         let (workers, turn) = (Arc::clone(self), Arc::clone(turn));
-        self.crew.put(move |seat| workers.run(&turn, seat));
+        self.crew.put(move |seat| workers.run(turn, seat));
     }
 
     /// Composes; goes on with one of the deliveries itself, so that a message
@@ -120,7 +120,7 @@ impl Workers {
             }
         }
         match own {
-            Some(turn) => self.run(&turn, seat),
+            Some(turn) => self.run(turn, seat),
             // No batch follows, where the store could not prepare the message.
             None => self.keep_up(),
         }
@@ -157,19 +157,22 @@ impl Workers {
     }
 
     /// Uses a lane's turn.
-    fn run(self: &Arc<Self>, turn: &Turn, seat: &Seat) {
-        let jobs = self.lanes.take(turn);
+    fn run(self: &Arc<Self>, mut turn: Turn, seat: &Seat) {
+        let jobs = self.lanes.take(&mut turn);
         let Some(first) = jobs.first() else { return };
         seat.serves(first.transaction());
         // Whatever happens in between, the place is given back.
         let batch = catch_unwind(AssertUnwindSafe(|| self.run_batch(jobs)));
         let Locked { jobs: locked, sleep_max } = batch.unwrap_or_default();
-        let after = self.lanes.give_back(turn, locked, sleep_max);
+        let after = self.lanes.give_back(&turn, locked, sleep_max);
         for _ in 0..after.turns {
-            self.pass_on(turn);
+            self.pass_on(&turn);
+        }
+        for other in &after.others {
+            self.pass_on(other);
         }
         if let Some(sleep) = after.sleep {
-            self.clock.wake_after(sleep, Arc::clone(turn), || self.waker());
+            self.clock.wake_after(sleep, turn, || self.waker());
         }
         self.keep_up();
     }

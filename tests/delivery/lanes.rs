@@ -1,6 +1,7 @@
 //! Lanes: places, batches, order, and who waits for whom.
 
 use super::*;
+use std::collections::HashMap;
 
 #[test]
 fn a_lane_never_runs_more_at_once_than_its_places() {
@@ -83,4 +84,81 @@ fn one_recipient_that_hangs_delays_no_other_of_the_same_message() {
     assert_eq!(answers, [1, 2]);
     hanging.unwrap().succeed();
     assert_eq!(rig.answer().1, 0);
+}
+
+#[test]
+fn an_account_takes_no_more_workers_for_many_lanes_than_it_may() {
+    let rig = rig(8, capped);
+    let folders: Vec<String> = (0..50).map(|n| format!("folder{n}@account")).collect();
+    let _waiting: Vec<_> = folders.iter().map(|folder| rig.deliver(1, &[folder, folder])).collect();
+    let mut hanging = vec![rig.call(), rig.call(), rig.call()];
+    for ticket in 100..150 {
+        rig.deliver(ticket, &["b@other"]);
+        let call = rig.call();
+        assert_eq!(call.mailboxes, ["b@other"]);
+        call.succeed();
+        assert_eq!(rig.answer(), (ticket, 0, "250 2.0.0".to_owned()));
+    }
+    // Then each of them has its turn.
+    let mut seen = HashMap::new();
+    for _ in 0..100 {
+        let call = hanging.pop().unwrap();
+        *seen.entry(call.mailboxes[0].clone()).or_insert(0_usize) += 1;
+        call.succeed();
+        assert_eq!(rig.answer().2, "250 2.0.0");
+        if seen.values().sum::<usize>() + hanging.len() != 100 {
+            hanging.insert(0, rig.call());
+        }
+        assert!(hanging.len() <= 3);
+    }
+    assert!(folders.iter().all(|folder| seen[folder] == 2));
+    assert_eq!(rig.most_running.load(Ordering::SeqCst), 4);
+}
+
+#[test]
+fn lanes_of_an_account_whose_lock_others_hold_keep_no_place_of_it() {
+    let rig = rig(8, capped);
+    let locked: Vec<String> = (0..5).map(|n| format!("locked{n}@account")).collect();
+    for folder in &locked {
+        rig.deliver(1, &[folder]);
+        let call = rig.call();
+        call.finish(Err(DeliveryError::Locked { holder: None }));
+    }
+    rig.deliver(2, &["free@account"]);
+    let mut left = 6;
+    while left > 0 {
+        let call = rig.call();
+        if call.mailboxes == ["free@account"] || left < 6 {
+            left -= 1;
+            call.succeed();
+        } else {
+            call.finish(Err(DeliveryError::Locked { holder: None }));
+        }
+    }
+    let tickets: Vec<u64> = (0..6).map(|_| rig.answer().0).collect();
+    assert_eq!(tickets.iter().filter(|ticket| **ticket == 1).count(), 5);
+    assert_eq!(tickets[0], 2);
+}
+
+#[test]
+fn what_was_taken_back_in_a_lane_leaves_its_account_s_place_to_another() {
+    let rig = rig(8, capped);
+    let _hanging: Vec<_> =
+        (0..3).map(|n| rig.deliver(1, &[&format!("hangs{n}@account")])).collect();
+    let mut hanging = vec![rig.call(), rig.call(), rig.call()];
+    let gone: Vec<_> = (0..5).map(|n| rig.deliver(2, &[&format!("gone{n}@account")])).collect();
+    rig.deliver(3, &["last@account"]);
+    // Queued behind them, in another account: by its call all of them are queued.
+    rig.deliver(4, &["b@other"]);
+    rig.call().succeed();
+    assert_eq!(rig.answer().0, 4);
+    until(|| gone.iter().map(|each| each.withdraw().len()).sum::<usize>() == 0);
+    hanging.pop().unwrap().succeed();
+    let last = rig.call();
+    assert_eq!(last.mailboxes, ["last@account"]);
+    last.succeed();
+    hanging.into_iter().for_each(Call::succeed);
+    let mut answers: Vec<u64> = (0..4).map(|_| rig.answer().0).collect();
+    answers.sort_unstable();
+    assert_eq!(answers, [1, 1, 1, 3]);
 }

@@ -247,6 +247,11 @@ fn pairs(mailbox: &Mailbox) -> Lane {
     Lane::of(mailbox.name().as_str(), 2, 1)
 }
 
+/// Two places for each mailbox, three for all of a domain.
+fn capped(mailbox: &Mailbox) -> Lane {
+    pairs(mailbox).within(mailbox.name().domain().unwrap(), 3)
+}
+
 /// One place for each domain, three deliveries together.
 fn batches(mailbox: &Mailbox) -> Lane {
     Lane::of(mailbox.name().domain().unwrap(), 1, 3)

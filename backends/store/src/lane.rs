@@ -9,6 +9,14 @@ pub struct Lane {
     key: String,
     at_once: usize,
     together: usize,
+    account: Option<Account>,
+}
+
+/// What several lanes have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Account {
+    key: String,
+    at_once: usize,
 }
 
 impl Lane {
@@ -17,7 +25,15 @@ impl Lane {
     /// batches run in it at the same time, and up to `together` deliveries are
     /// taken as one batch; both are at least 1.
     pub fn of(key: impl Into<String>, at_once: usize, together: usize) -> Self {
-        Self { key: key.into(), at_once: at_once.max(1), together: together.max(1) }
+        Self { key: key.into(), at_once: at_once.max(1), together: together.max(1), account: None }
+    }
+
+    /// Caps the lane together with others: `at_once` batches, at least 1, run at the
+    /// same time in all lanes within this account. Each of them gives the same number.
+    #[must_use]
+    pub fn within(mut self, account: impl Into<String>, at_once: usize) -> Self {
+        self.account = Some(Account { key: account.into(), at_once: at_once.max(1) });
+        self
     }
 
     /// What the deliveries in this lane share.
@@ -33,5 +49,11 @@ impl Lane {
     /// How many deliveries make a batch at the most.
     pub fn together(&self) -> usize {
         self.together
+    }
+
+    /// The account that caps it, and how many batches run at the same time in all of
+    /// its lanes; none where nothing but the lane itself does.
+    pub fn account(&self) -> Option<(&str, usize)> {
+        self.account.as_ref().map(|account| (&*account.key, account.at_once))
     }
 }
