@@ -64,6 +64,7 @@
 //! delivery needs fewer calls, with each [`Fault`].
 
 mod faults;
+mod folders;
 mod reading;
 mod rules;
 
@@ -101,6 +102,11 @@ pub trait Harness {
     /// Whether a message of another store keeps its flags, if the store can be read.
     fn keeps_flags(&self) -> bool {
         true
+    }
+
+    /// Whether the store keeps the folders of an account apart.
+    fn keeps_folders(&self) -> bool {
+        false
     }
 
     /// Whether [`Harness::arm`] works.
@@ -157,6 +163,7 @@ type Rule = (&'static str, fn(&dyn Harness));
 pub fn run<H: Harness>(fresh: impl Fn() -> H) {
     let broken: Vec<_> = rules::RULES
         .iter()
+        .chain(folders::RULES)
         .chain(reading::RULES)
         .chain(faults::RULES)
         .filter(|(name, check)| {

@@ -1,12 +1,16 @@
 //! What holds when a call to the system fails, whichever it is.
 
 use super::{Fault, Harness, Rule, assert_no_residue, assert_stored, deliver, delivery, name};
-use crate::{Class, DeliveryError, IfMissing, Mailbox};
+use crate::{Class, DeliveryError, IfMissing, IfNoFolder, Mailbox};
 use std::sync::Arc;
 
 pub(super) const RULES: &[Rule] = &[
     ("whichever call fails, a first delivery is stored or leaves nothing", first_delivery),
     ("whichever call fails, a later delivery is stored or leaves nothing", later_delivery),
+    (
+        "whichever call fails, a folder's first delivery is stored or leaves nothing",
+        first_in_folder,
+    ),
     ("whichever call fails, no mailbox that exists is unknown at RCPT", admission),
 ];
 
@@ -57,6 +61,18 @@ fn later_delivery(harness: &dyn Harness) {
     });
 }
 
+fn first_in_folder(harness: &dyn Harness) {
+    if !harness.keeps_folders() {
+        return;
+    }
+    each_call(harness, |n, fault| {
+        let mailbox = name(&format!("folder-{n}-{fault:?}@example.org").to_lowercase());
+        let mailbox = Mailbox::new(mailbox, IfMissing::Create).in_folder("a/b", IfNoFolder::Create);
+        let mailbox = mailbox.unwrap_or_else(|error| panic!("{error}"));
+        delivery_with_fault(harness, &mailbox, &[], n, fault)
+    });
+}
+
 /// Delivers with the `n`th call failing, then with none; says whether the call
 /// came.
 fn delivery_with_fault(
@@ -84,7 +100,9 @@ fn delivery_with_fault(
     assert_no_residue(harness, &when);
 
     let when = format!("{when}; next delivery");
-    deliver(&*store, mailbox.name(), NEXT).unwrap_or_else(|error| panic!("{when}: {error}"));
+    store
+        .deliver(&delivery(mailbox.clone(), NEXT, Arc::default()))
+        .unwrap_or_else(|error| panic!("{when}: {error}"));
     there.push(NEXT);
     assert_stored(harness, mailbox.name(), &there, &when);
     assert_no_residue(harness, &when);
