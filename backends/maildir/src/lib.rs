@@ -11,9 +11,12 @@
 //! again, nor taken for one in which the mailbox is missing.
 
 mod clean;
+mod folder_name;
 mod known;
+mod location;
 mod mailbox;
 mod name;
+mod quota;
 #[cfg(feature = "reader")]
 mod read;
 mod single_instance;
@@ -24,6 +27,7 @@ mod write;
 pub use postino_files::root::Opening;
 
 use known::Known;
+use location::Location;
 use mailbox::{Directories, Whose};
 use name::{Name, Names};
 use postino_files::{
@@ -33,8 +37,8 @@ use postino_files::{
 #[cfg(feature = "reader")]
 use postino_store::MailReader;
 use postino_store::{
-    Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName, Message,
-    PathTemplate, Prepared, Room,
+    Delivery, DeliveryError, DeliveryId, IfMissing, IfNoFolder, Lane, MailStore, Mailbox,
+    MailboxName, Message, PathTemplate, Prepared, Room,
 };
 use single_instance::Shared;
 use std::{
@@ -115,13 +119,6 @@ impl Maildir {
     pub fn opening(&self) -> Option<Opening> {
         self.root.opening()
     }
-
-    fn path(&self, mailbox: &MailboxName) -> Result<PathBuf, DeliveryError> {
-        match self.template.expand(mailbox) {
-            Ok(components) => Ok(components.iter().collect()),
-            Err(error) => Err(DeliveryError::UnusableName(error.to_string())),
-        }
-    }
 }
 
 impl MailStore for Maildir {
@@ -129,19 +126,29 @@ impl MailStore for Maildir {
         if delivery.is_withdrawn() {
             return Err(DeliveryError::Expired);
         }
+        let account = self.lock_account(delivery.mailbox())?; // if it has a quota
         let name = self.names.next(delivery.message())?;
-        if let Some(shared) = delivery.prepared().get::<Shared>()
-            && let Some(published) = self.link(shared, delivery, &name)?
-        {
-            published.sync()?;
-            return Ok(name.id());
-        }
-        let draft = self.draft(delivery.mailbox(), &name)?; // removed on drop
-        let written = draft.write(delivery.header(), delivery.message())?;
-        let synced = written.sync()?; // a failure is final
-        delivery.begin_commit()?; // refused where the client already has a 4yz
-        let published = synced.publish(&name)?; // never overwrites; removed on drop
+        let linked = match delivery.prepared().get::<Shared>() {
+            Some(shared) => self.link(shared, delivery, &name, account.as_ref())?,
+            None => None,
+        };
+        let published = if let Some(published) = linked {
+            published
+        } else {
+            let draft = self.draft(delivery.mailbox(), &name)?; // removed on drop
+            let written = draft.write(delivery.header(), delivery.message())?;
+            let synced = written.sync()?; // a failure is final
+            if let Some(account) = &account {
+                account.check(synced.octets())?;
+            }
+            delivery.begin_commit()?; // refused where the client already has a 4yz
+            synced.publish(&name)? // never overwrites; removed on drop
+        };
+        let octets = published.octets();
         published.sync()?; // new/ (cur/) itself: from here 250 is true
+        if let Some(account) = &account {
+            account.note(octets);
+        }
         Ok(name.id())
     }
 
@@ -154,9 +161,15 @@ impl MailStore for Maildir {
     }
 
     fn lane(&self, mailbox: &Mailbox) -> Lane {
-        let path = self.path(mailbox.name()).unwrap_or_else(|_| mailbox.name().as_str().into());
+        // One at a time where each has to know what the others have used.
+        let at_once = if mailbox.quota().is_none() { AT_ONCE } else { 1 };
         let root = self.root.path_for(mailbox.home());
-        Lane::of(root.join(path).to_string_lossy(), AT_ONCE, TOGETHER)
+        let key = |location: Result<Location, DeliveryError>| {
+            let path = location.map_or_else(|_| mailbox.name().as_str().into(), |at| at.path);
+            root.join(path).to_string_lossy().into_owned()
+        };
+        Lane::of(key(self.target(mailbox.name())), at_once, TOGETHER)
+            .within(key(self.account(mailbox.name())), at_once)
     }
 
     fn deliver_batch(&self, deliveries: &[Delivery]) {
@@ -170,25 +183,19 @@ impl MailStore for Maildir {
         }
     }
 
-    fn admit(&self, mailbox: &Mailbox, _size: Option<u64>) -> Result<(), DeliveryError> {
-        let files = &*self.files;
-        let path = self.path(mailbox.name())?;
-        let root = self.root.path_for(mailbox.home());
-        if (self.root.is_in_homes() || self.root.is_right(files))
-            && self.directories.is_as_known(files, root, &path)
-        {
-            return Ok(());
-        }
-        let root = self.root.open_for(files, mailbox.home()).map_err(root_error)?;
-        match (files.open_dir(&root, &path), mailbox.if_missing()) {
-            (Ok(_), _) => Ok(()),
-            (Err(error), IfMissing::Create) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            (Err(error), IfMissing::Refuse) if error.kind() == io::ErrorKind::NotFound => {
-                Err(self.no_such_mailbox(&root, &path))
-            }
-            (Err(error), _) => {
-                Err(DeliveryError::io("open the mailbox", root.path().join(path), error))
-            }
+    fn admit(&self, mailbox: &Mailbox, size: Option<u64>) -> Result<(), DeliveryError> {
+        self.location(mailbox.name())?;
+        let path = self.account(mailbox.name())?.path;
+        let is_there = self.is_there(mailbox, &path)?;
+        let (quota, size) = (mailbox.quota(), size.unwrap_or(0).max(1));
+        if quota.is_none() {
+            Ok(())
+        } else if quota::is_too_large(quota, size) {
+            Err(DeliveryError::LargerThanQuota)
+        } else if is_there {
+            self.admit_size(mailbox, size)
+        } else {
+            Ok(())
         }
     }
 
@@ -213,12 +220,14 @@ impl MailStore for Maildir {
     }
 
     fn init(&self, mailboxes: &[MailboxName]) -> Result<(), DeliveryError> {
-        let paths =
-            mailboxes.iter().map(|mailbox| self.path(mailbox)).collect::<Result<Vec<_>, _>>()?;
+        let locations = mailboxes
+            .iter()
+            .map(|mailbox| Ok([self.account(mailbox)?, self.location(mailbox)?]))
+            .collect::<Result<Vec<_>, DeliveryError>>()?;
         let files = &*self.files;
         let root = self.root.make(files).map_err(root_error)?;
-        for path in paths {
-            self.directories.open_or_make(files, &root, &path, Whose::Anyones)?;
+        for location in locations.iter().flatten() {
+            self.directories.open_or_make(files, &root, location, Whose::Anyones)?;
         }
         Ok(())
     }
@@ -230,32 +239,69 @@ impl MailStore for Maildir {
 }
 
 impl Maildir {
-    /// The mailbox's `new`, durable, made at need.
-    fn mailbox(&self, mailbox: &Mailbox) -> Result<Dir, DeliveryError> {
+    /// Whether the mailbox at `path` is there; where it is not it may be made.
+    fn is_there(&self, mailbox: &Mailbox, path: &Path) -> Result<bool, DeliveryError> {
         let files = &*self.files;
-        let path = self.path(mailbox.name())?;
-        if (self.root.is_in_homes() || self.root.is_plain() && self.root.is_right(files))
-            && let root = self.root.path_for(mailbox.home())
-            && let Some(new) = self.directories.open_known(files, root, &path)
+        let root = self.root.path_for(mailbox.home());
+        if (self.root.is_in_homes() || self.root.is_right(files))
+            && self.directories.is_as_known(files, root, path)
         {
-            return Ok(new);
+            return Ok(true);
         }
         let root = self.root.open_for(files, mailbox.home()).map_err(root_error)?;
-        let whose = if mailbox.owner().is_some() { Whose::Own } else { Whose::Anyones };
-        match mailbox.if_missing() {
-            IfMissing::Create => self.directories.open_or_make(files, &root, &path, whose),
-            IfMissing::Refuse => match self.directories.open(files, &root, &path, whose)? {
-                Some(new) => Ok(new),
-                None => Err(self.no_such_mailbox(&root, &path)),
-            },
+        match (files.open_dir(&root, path), mailbox.if_missing()) {
+            (Ok(_), _) => Ok(true),
+            (Err(error), IfMissing::Create) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            (Err(error), IfMissing::Refuse) if error.kind() == io::ErrorKind::NotFound => {
+                Err(self.no_such_mailbox(&root, path))
+            }
+            (Err(error), _) => {
+                Err(DeliveryError::io("open the mailbox", root.path().join(path), error))
+            }
         }
     }
 
-    /// Its `cur`, once its `new` has been opened.
-    fn cur(&self, mailbox: &Mailbox) -> Result<Dir, DeliveryError> {
+    /// The mailbox's `new`, durable, made at need, and where it lies. Of a folder
+    /// that is not there, and is not to be made, it is that of the inbox.
+    fn mailbox(&self, mailbox: &Mailbox) -> Result<(Dir, PathBuf), DeliveryError> {
+        let files = &*self.files;
+        let location = self.target(mailbox.name())?;
+        if (self.root.is_in_homes() || self.root.is_plain() && self.root.is_right(files))
+            && let root = self.root.path_for(mailbox.home())
+            && let Some(new) = self.directories.open_known(files, root, &location.path)
+        {
+            return Ok((new, location.path));
+        }
+        let root = self.root.open_for(files, mailbox.home()).map_err(root_error)?;
+        let account = self.account(mailbox.name())?;
+        let whose = if mailbox.owner().is_some() { Whose::Own } else { Whose::Anyones };
+        let inbox = match mailbox.if_missing() {
+            IfMissing::Create => self.directories.open_or_make(files, &root, &account, whose)?,
+            IfMissing::Refuse => match self.directories.open(files, &root, &account, whose)? {
+                Some(new) => new,
+                None => return Err(self.no_such_mailbox(&root, &account.path)),
+            },
+        };
+        if !location.is_folder {
+            return Ok((inbox, account.path));
+        }
+        if let Some(new) = self.directories.open(files, &root, &location, whose)? {
+            return Ok((new, location.path));
+        }
+        let is_made = mailbox.if_no_folder() == IfNoFolder::Create
+            && mailbox::may_have_more(files, &root, &account.path)?;
+        if is_made {
+            let new = self.directories.open_or_make(files, &root, &location, whose)?;
+            return Ok((new, location.path));
+        }
+        Ok((inbox, account.path))
+    }
+
+    /// The `cur` of the mailbox, which lies at `path`, once its `new` has been opened.
+    fn cur(&self, mailbox: &Mailbox, path: &Path) -> Result<Dir, DeliveryError> {
         let files = &*self.files;
         let root = self.root.open_for(files, mailbox.home()).map_err(root_error)?;
-        let cur = self.path(mailbox.name())?.join(mailbox::CUR);
+        let cur = path.join(mailbox::CUR);
         files
             .open_dir(&root, &cur)
             .map_err(|cause| DeliveryError::io("open the directory", root.path().join(cur), cause))
@@ -270,15 +316,16 @@ impl Maildir {
     /// An empty file in the mailbox's `tmp`.
     fn draft(&self, mailbox: &Mailbox, name: &Name) -> Result<Draft, DeliveryError> {
         let create = || {
-            let new = self.mailbox(mailbox)?;
-            let place = if name.has_flags() { self.cur(mailbox)? } else { new };
+            let (new, path) = self.mailbox(mailbox)?;
+            let place = if name.has_flags() { self.cur(mailbox, &path)? } else { new };
             Draft::create(&self.files, place, name, self.file_mode)
         };
         match create() {
             // The mailbox is as it was, but for its tmp (or cur).
             Err(DeliveryError::Io(failure)) if failure.cause.kind() == io::ErrorKind::NotFound => {
                 let root = self.root.path_for(mailbox.home());
-                self.directories.forget(root, &self.path(mailbox.name())?);
+                self.directories.forget(root, &self.account(mailbox.name())?.path);
+                self.directories.forget(root, &self.target(mailbox.name())?.path);
                 create()
             }
             created => created,
@@ -290,7 +337,7 @@ impl Maildir {
     fn clean(&self, mailbox: &Mailbox) {
         let files = &*self.files;
         let root = self.root.path_for(mailbox.home());
-        if let Ok(path) = self.path(mailbox.name())
+        if let Ok(Location { path, .. }) = self.target(mailbox.name())
             && self.directories.known.cleaning_is_due(&root.join(&path))
             && let Ok(root) = self.root.open_for(files, mailbox.home())
             && let Ok(tmp) = files.open_dir(&root, &path.join(mailbox::TMP))

@@ -1,6 +1,7 @@
 //! A mailbox's directories: opened, made at need, and durable before any use.
 //!
-//! Lives here: the way from the root down to `new`, and `tmp` beside it.
+//! Lives here: the way from the root down to `new`, and `tmp` beside it; whether an
+//! account may have one more folder.
 //! May not: make the root; follow a symbolic link; take a directory of a stranger's
 //! for the mailbox of somebody who is known.
 //! Holds: the first delivery to a mailbox in this process syncs every directory
@@ -8,14 +9,28 @@
 //! be about to sync them, or may have been killed before.
 //! No directory stays open from one delivery to the next.
 
-use crate::known::Known;
+use crate::{known::Known, location::Location};
 use postino_files::{Dir, Files, process};
 use postino_store::{DeliveryError, Failure};
-use std::{io, path::Path};
+use std::{ffi::OsString, io, path::Path};
 
 pub(crate) const TMP: &str = "tmp";
 pub(crate) const NEW: &str = "new";
 pub(crate) const CUR: &str = "cur";
+
+/// An empty file in each folder, but not in the inbox.
+const IS_FOLDER: &str = "maildirfolder";
+
+/// Folders of an account beyond which none is made by a delivery. A few more may
+/// come where several are made at the same moment.
+const FOLDERS_MAX: usize = 100;
+
+/// Names of an account's directory among which folders are counted; one of more has
+/// as many as it may.
+const NAMES_MAX: usize = 1_000;
+
+/// What a directory's mode has more than a file's.
+const EXECUTE_BITS: u32 = 0o111;
 
 /// Whoever may do everything anyhow.
 const ROOT_USER: u32 = 0;
@@ -65,20 +80,21 @@ impl Directories {
         self.known.forget(&root.join(path));
     }
 
-    /// The `new` of the mailbox at `path` below the root, durable; none where the
+    /// The `new` of the mailbox at this place below the root, durable; none where the
     /// mailbox is missing. What is missing inside a mailbox is made.
     pub(crate) fn open(
         &self,
         files: &dyn Files,
         root: &Dir,
-        path: &Path,
+        location: &Location,
         whose: Whose,
     ) -> Result<Option<Dir>, DeliveryError> {
+        let path = &location.path;
         if let Some(new) = self.open_durable(files, root, path)? {
             return Ok(Some(new));
         }
         match files.open_dir(root, path) {
-            Ok(_) => self.establish(files, root, path, whose).map(Some),
+            Ok(_) => self.establish(files, root, location, whose).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(failed("open the mailbox", root, path, cause)),
         }
@@ -89,12 +105,12 @@ impl Directories {
         &self,
         files: &dyn Files,
         root: &Dir,
-        path: &Path,
+        location: &Location,
         whose: Whose,
     ) -> Result<Dir, DeliveryError> {
-        match self.open_durable(files, root, path)? {
+        match self.open_durable(files, root, &location.path)? {
             Some(new) => Ok(new),
-            None => self.establish(files, root, path, whose),
+            None => self.establish(files, root, location, whose),
         }
     }
 
@@ -123,9 +139,10 @@ impl Directories {
         &self,
         files: &dyn Files,
         root: &Dir,
-        path: &Path,
+        location: &Location,
         whose: Whose,
     ) -> Result<Dir, DeliveryError> {
+        let path = &location.path;
         let mut chain: Vec<Dir> = Vec::new();
         for component in path {
             let (dir, _) =
@@ -145,6 +162,15 @@ impl Directories {
         inner(TMP)?;
         let new = inner(NEW)?;
         inner(CUR)?;
+        if location.is_folder {
+            let name = Path::new(IS_FOLDER);
+            match files.create(mailbox, name, self.mode & !EXECUTE_BITS) {
+                Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(failed("create the file", mailbox, name, cause));
+                }
+                _ => {}
+            }
+        }
         for dir in chain.iter().rev() {
             sync(files, dir)?;
         }
@@ -198,6 +224,21 @@ fn check(files: &dyn Files, dir: &Dir, whose: Whose) -> Result<(), DeliveryError
     let cause = io::Error::new(io::ErrorKind::InvalidInput, "it belongs to another user");
     let path = dir.path().to_owned();
     Err(DeliveryError::Misconfigured(Failure { doing: "deliver below", path, cause }))
+}
+
+/// Whether the account at `path` may get one more folder.
+pub(crate) fn may_have_more(
+    files: &dyn Files,
+    root: &Dir,
+    path: &Path,
+) -> Result<bool, DeliveryError> {
+    let names = files
+        .open_dir(root, path)
+        .and_then(|account| files.read_dir(&account, NAMES_MAX))
+        .map_err(|cause| failed("count the folders in", root, path, cause))?;
+    let is_folder = |name: &&OsString| name.as_encoded_bytes().starts_with(b".");
+    let folders = names.iter().filter(is_folder).count();
+    Ok(names.len() < NAMES_MAX && folders < FOLDERS_MAX)
 }
 
 fn sync(files: &dyn Files, dir: &Dir) -> Result<(), DeliveryError> {

@@ -2,7 +2,7 @@
 //! and `:2,FLAGS` behind it in `cur`.
 //!
 //! Lives here: what makes a name unique, and the sizes behind it, which spare
-//! IMAP servers a stat (S) and a reading of the whole file (W).
+//! IMAP servers, and whoever counts, a stat (S) and a reading of the whole file (W).
 //! May not: touch a file.
 //! Holds: no two names are alike: the counter tells deliveries of a process
 //! apart, 64 random bits tell processes apart even where pids are used again.
@@ -10,7 +10,9 @@
 use crate::mailbox::TMP;
 use postino_store::{DeliveryError, DeliveryId, Flags, Message, Timestamp};
 use std::{
+    ffi::OsStr,
     path::PathBuf,
+    str,
     sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -132,6 +134,24 @@ fn escaped(hostname: &str) -> String {
         host.push_str(&piece);
     }
     if host.is_empty() { "localhost".to_owned() } else { host }
+}
+
+/// The name without what readers change: all before the first colon.
+pub(crate) fn base(name: &OsStr) -> &[u8] {
+    let name = name.as_encoded_bytes();
+    name.split(|octet| *octet == b':').next().unwrap_or(name)
+}
+
+/// Its size as the name says it: `,S=1234`.
+pub(crate) fn said_size(base: &[u8]) -> Option<u64> {
+    let mut fields = base.split(|octet| *octet == b',').skip(1);
+    number(fields.find_map(|field| field.strip_prefix(b"S="))?)
+}
+
+/// Digits, and nothing but digits.
+pub(crate) fn number(digits: &[u8]) -> Option<u64> {
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ pub(crate) mod folder;
 pub(crate) mod names;
 pub(crate) mod remove;
 
-use crate::{Maildir, mailbox, root_error};
-use failure::{failed, is_of_disk, is_shortage};
+use crate::{Maildir, folder_name, mailbox, quota, root_error};
+use failure::{failed, is_missing, is_of_disk, is_shortage};
 use folder::{Folder, Look, Moved};
 use postino_files::{Dir, File, Files, Kind, Status, root};
 use postino_store::{
@@ -118,15 +118,18 @@ impl MailReader for Maildir {
     }
 
     fn remove(&self, mailbox: &MailboxName, message: &MessageInfo) -> Result<(), ReadError> {
-        remove::message(&*self.files, &self.folder(mailbox)?, message)
+        let folder = self.folder(mailbox)?;
+        self.forget_sum(mailbox)?;
+        remove::message(&*self.files, &folder, message)
     }
 
     fn remove_mailbox(&self, mailbox: &MailboxName) -> Result<(), ReadError> {
         self.folder(mailbox)?;
-        let path = self.path(mailbox)?;
-        let removed = remove::mailbox(&*self.files, &self.root_to_read()?, &path);
-        self.directories.forget(self.root.path(), &path);
-        removed
+        let location = self.location(mailbox)?;
+        let removed = remove::mailbox(&*self.files, &self.root_to_read()?, &location);
+        self.directories.forget(self.root.path(), &location.path);
+        removed?;
+        if location.is_folder { self.forget_sum(mailbox) } else { Ok(()) }
     }
 
     fn verify(
@@ -160,11 +163,21 @@ impl Maildir {
     }
 
     fn folder(&self, mailbox: &MailboxName) -> Result<Folder, ReadError> {
-        let path = self.path(mailbox)?;
+        let path = self.location(mailbox)?.path;
         Folder::open(&*self.files, &self.root_to_read()?, &path)
     }
 
-    /// Visits all paths at which mailboxes could lie.
+    /// What its account holds is another thing now: it is counted anew.
+    fn forget_sum(&self, mailbox: &MailboxName) -> Result<(), ReadError> {
+        let path = self.account(mailbox)?.path;
+        let files = &*self.files;
+        let forgotten = files
+            .open_dir(&self.root_to_read()?, &path)
+            .and_then(|account| quota::forget(files, &account));
+        forgotten.map_err(|cause| failed("remove the sum of", self.root.path().join(path), cause))
+    }
+
+    /// Visits all paths at which mailboxes could lie, each account's folders behind it.
     pub(crate) fn visit_places(
         &self,
         root: &Dir,
@@ -172,9 +185,61 @@ impl Maildir {
     ) -> Result<(), ReadError> {
         let files = &*self.files;
         let visited = root::visit_below(files, root, self.template.depth(), &mut |path, told| {
-            visit(path, told.map_or_else(|cause| unread(path, cause), |()| self.place(root, path)));
+            let place = told.map_or_else(|cause| unread(path, cause), |()| self.place(root, path));
+            let account = match &place {
+                Place::Mailbox(name) => Some(name.clone()),
+                _ => None,
+            };
+            visit(path, place);
+            if let Some(account) = account {
+                self.visit_folders(root, path, &account, visit);
+            }
         });
         visited.map_err(|cause| failed("look for mailboxes below", root.path(), cause))
+    }
+
+    /// Visits the places of an account's folders; the account's own once more where
+    /// they cannot be listed.
+    fn visit_folders(
+        &self,
+        root: &Dir,
+        path: &Path,
+        account: &MailboxName,
+        visit: &mut dyn FnMut(&Path, Place),
+    ) {
+        let files = &*self.files;
+        let listed = files.open_dir(root, path).and_then(|dir| files.read_dir(&dir, usize::MAX));
+        let mut names = match listed {
+            Ok(names) => names,
+            Err(cause) if is_missing(&cause) => return,
+            Err(cause) => return visit(path, Place::Unread(cause)),
+        };
+        names.retain(|name| name.as_encoded_bytes().starts_with(b"."));
+        names.sort_unstable();
+        for name in names {
+            let at = path.join(&name);
+            let folder = || account.in_folder(&folder_name::folder(name.to_str()?)?).ok();
+            visit(&at, self.folder_place(root, &at, folder()));
+        }
+    }
+
+    /// What lies where a folder of this name would.
+    fn folder_place(&self, root: &Dir, path: &Path, name: Option<MailboxName>) -> Place {
+        if remove::is_remainder(path) {
+            return Place::Other;
+        }
+        match (holds_mail(&*self.files, root, path), name) {
+            (Ok(true), Some(name)) => Place::Mailbox(name),
+            (Ok(true), None) => {
+                Place::Stray("is a Maildir++ folder, but its name is no mailbox's".to_owned())
+            }
+            (Ok(false), Some(_)) if matches!(self.kind(root, path), Ok(Kind::Other)) => {
+                Place::Stray("is a symbolic link, or the like, not a folder".to_owned())
+            }
+            (Ok(false), _) => Place::Other,
+            (Err(cause), Some(_)) => Place::Unread(cause),
+            (Err(cause), None) => unread(path, cause),
+        }
     }
 
     fn place(&self, root: &Dir, path: &Path) -> Place {

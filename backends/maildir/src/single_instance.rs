@@ -12,6 +12,7 @@
 use crate::{
     Maildir, mailbox,
     name::{self, Name, Sizes},
+    quota::Account,
     write::{self, Published},
 };
 use postino_files::{Dir, File};
@@ -84,14 +85,18 @@ impl Maildir {
         shared: &Shared,
         delivery: &Delivery,
         name: &Name,
+        account: Option<&Account<'_>>,
     ) -> Result<Option<Published>, DeliveryError> {
-        let new = self.mailbox(delivery.mailbox())?;
+        let (new, _) = self.mailbox(delivery.mailbox())?;
         if self.group_of_files(&new)? != shared.group {
             return Ok(None);
         }
         let path = new.path().to_owned();
+        if let Some(account) = account {
+            account.check(shared.sizes.octets)?;
+        }
         delivery.begin_commit()?;
-        match Published::link(&self.files, &shared.file, new, name.in_place(shared.sizes))? {
+        match Published::link(&self.files, &shared.file, new, name, shared.sizes)? {
             Ok(published) => Ok(Some(published)),
             Err(cause) => {
                 if !self.told_of_copies.swap(true, Ordering::Relaxed) {

@@ -13,6 +13,7 @@ mod messages;
 
 use crate::{
     Maildir,
+    location::Location,
     mailbox::{CUR, NEW, TMP, Whose},
     read::{
         LOST_AND_FOUND, Place,
@@ -59,15 +60,15 @@ impl Maildir {
         self.visit_places(root, &mut |path, place| places.push((path.to_owned(), place)))?;
         for (path, place) in places {
             match place {
-                Place::Mailbox(_) => {
+                Place::Mailbox(name) => {
                     findings.verified.mailboxes += 1;
-                    if let Err(error) = self.check_mailbox(&mut findings, &path) {
+                    let location = Location { path, is_folder: name.folder().is_some() };
+                    let path = &location.path;
+                    if let Err(error) = self.check_mailbox(&mut findings, &location) {
                         let advice = "see that it can be read, and check the disk; what lies \
                                       in it was not checked";
-                        findings.tell(
-                            &path,
-                            Fault::damage(format!("is not readable: {error}"), advice),
-                        );
+                        findings
+                            .tell(path, Fault::damage(format!("is not readable: {error}"), advice));
                     }
                 }
                 Place::Unread(cause) if is_shortage(&cause) => {
@@ -121,7 +122,12 @@ impl Maildir {
         findings.tell(name, fault);
     }
 
-    fn check_mailbox(&self, findings: &mut Findings<'_>, path: &Path) -> Result<(), ReadError> {
+    fn check_mailbox(
+        &self,
+        findings: &mut Findings<'_>,
+        location: &Location,
+    ) -> Result<(), ReadError> {
+        let path = &*location.path;
         let (files, root) = (findings.files, findings.root);
         let mailbox = match files.open_dir(root, path) {
             Err(cause) if is_missing(&cause) => return Ok(()),
@@ -131,7 +137,7 @@ impl Maildir {
             .stat_dir(&mailbox)
             .map_err(|cause| failed("look at it", mailbox.path(), cause))?;
         access(findings, path, &status, status.owner);
-        self.check_missing(findings, &mailbox, &status, path);
+        self.check_missing(findings, &mailbox, &status, location);
         let mut is_whole = true;
         for name in [TMP, NEW, CUR] {
             let at = path.join(name);
@@ -170,8 +176,9 @@ impl Maildir {
         findings: &mut Findings<'_>,
         mailbox: &Dir,
         status: &Status,
-        path: &Path,
+        location: &Location,
     ) {
+        let path = &*location.path;
         let (files, root) = (findings.files, findings.root);
         let missing = || -> Vec<&str> {
             let is_gone = |name: &&str| {
@@ -188,7 +195,7 @@ impl Maildir {
                 return Err(format!("only user {}, its owner, can make it his", status.owner));
             }
             self.directories.forget(root.path(), path);
-            let made = self.directories.open_or_make(files, root, path, Whose::Anyones);
+            let made = self.directories.open_or_make(files, root, location, Whose::Anyones);
             made.map(drop).map_err(|error| error.to_string())
         });
         for name in absent {

@@ -199,6 +199,11 @@ pub(crate) struct Synced {
 }
 
 impl Synced {
+    /// The file's size.
+    pub(crate) fn octets(&self) -> u64 {
+        self.sizes.octets
+    }
+
     /// Makes the message visible in its own mailbox.
     pub(crate) fn publish(mut self, name: &Name) -> Result<Published, DeliveryError> {
         let mut published = Entry {
@@ -211,7 +216,7 @@ impl Synced {
         match files.rename(dir, name, dir, &published.name) {
             Ok(()) => {
                 self.entry.keep = true;
-                Ok(Published(published))
+                Ok(Published { entry: published, octets: self.sizes.octets })
             }
             Err(cause) => {
                 published.after_failure(&cause);
@@ -222,7 +227,10 @@ impl Synced {
 }
 
 /// A message in its place, whose name may not be on stable storage.
-pub(crate) struct Published(Entry);
+pub(crate) struct Published {
+    entry: Entry,
+    octets: u64,
+}
 
 impl Published {
     /// Gives a file of no name this one in `new`. The inner error is that of a
@@ -231,12 +239,14 @@ impl Published {
         files: &Arc<dyn Files>,
         file: &File,
         new: Dir,
-        name: PathBuf,
+        name: &Name,
+        sizes: Sizes,
     ) -> Result<Result<Self, io::Error>, DeliveryError> {
         let (files, dir) = (Arc::clone(files), Arc::new(new));
+        let name = name.in_place(sizes);
         let mut published = Entry { files, dir, name, keep: false };
         match published.files.link_unnamed(file, &published.dir, &published.name) {
-            Ok(()) => Ok(Ok(Self(published))),
+            Ok(()) => Ok(Ok(Self { entry: published, octets: sizes.octets })),
             Err(cause) if no_link_is_possible(&cause) => {
                 published.keep = true;
                 Ok(Err(cause))
@@ -248,13 +258,18 @@ impl Published {
         }
     }
 
+    /// The file's size.
+    pub(crate) fn octets(&self) -> u64 {
+        self.octets
+    }
+
     /// Makes it stay.
     pub(crate) fn sync(mut self) -> Result<(), DeliveryError> {
-        self.0
-            .files
-            .sync_dir(&self.0.dir)
-            .map_err(|cause| DeliveryError::io("sync the directory", self.0.dir.path(), cause))?;
-        self.0.keep = true;
+        let Entry { files, dir, .. } = &self.entry;
+        files
+            .sync_dir(dir)
+            .map_err(|cause| DeliveryError::io("sync the directory", dir.path(), cause))?;
+        self.entry.keep = true;
         Ok(())
     }
 }

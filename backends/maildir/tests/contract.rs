@@ -52,6 +52,10 @@ impl contract::Harness for Harness {
         contract::LineEndings::LfUnlessMixed
     }
 
+    fn keeps_folders(&self) -> bool {
+        true
+    }
+
     fn faults(&self) -> bool {
         true
     }

@@ -365,7 +365,8 @@ fn a_mailbox_that_cannot_be_looked_into_never_is_as_if_it_were_not_there() {
                         break;
                     }
                     let is_whole = names.len() == 2 && strays.is_empty();
-                    let is_told = names.len() == 1
+                    // What could not be looked into may be a mailbox, or its folders.
+                    let is_told = !names.is_empty()
                         && strays.len() == 1
                         && fault == Fault::Denied
                         && strays[0].contains(" cannot be read: Permission denied");

@@ -117,14 +117,17 @@ fn what_others_rightly_leave_is_no_finding() {
     )
     .unwrap();
     store.write("alice/dovecot-uidlist", "3");
-    fs::create_dir_all(store.path("alice/.Sent/cur")).unwrap();
+    for directory in ["tmp", "new", "cur"] {
+        fs::create_dir_all(store.path("alice/.Sent").join(directory)).unwrap();
+    }
+    fs::create_dir(store.path("alice/.notmuch")).unwrap();
     fs::create_dir(store.path("lost+found")).unwrap();
     fs::create_dir(store.path(".hidden")).unwrap();
     let before = walk(&store.place.root());
     for repair in [Repair::No, Repair::Yes] {
         let (findings, verified) = store.verify(repair);
         assert_eq!(findings, []);
-        assert_eq!((verified.mailboxes, verified.messages), (1, 11));
+        assert_eq!((verified.mailboxes, verified.messages), (2, 11));
     }
     assert_eq!(walk(&store.place.root()), before);
 }

@@ -4,17 +4,14 @@
 //! whatever octets the name has.
 //! May not: touch a file; make a name.
 
+pub(crate) use crate::name::{base, said_size};
+
+use crate::name::number;
 use postino_store::Flags;
 use std::{ffi::OsStr, fmt::Write as _, str};
 
 /// Where the flags begin (maildir(5)).
 const INFO: &[u8] = b":2,";
-
-/// The name without what readers change: all before the first colon.
-pub(crate) fn base(name: &OsStr) -> &[u8] {
-    let name = name.as_encoded_bytes();
-    name.split(|octet| *octet == b':').next().unwrap_or(name)
-}
 
 /// The standard flags; Dovecot's own, in lower case, are none.
 pub(crate) fn flags(name: &OsStr) -> Flags {
@@ -26,12 +23,6 @@ pub(crate) fn flags(name: &OsStr) -> Flags {
 /// Whether it is a hidden file to readers.
 pub(crate) fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
-}
-
-/// Its size as the name says it: `,S=1234`.
-pub(crate) fn said_size(base: &[u8]) -> Option<u64> {
-    let mut fields = base.split(|octet| *octet == b',').skip(1);
-    number(fields.find_map(|field| field.strip_prefix(b"S="))?)
 }
 
 /// What tells it from all other messages: all before the sizes.
@@ -109,11 +100,6 @@ fn escaped(octets: &[u8]) -> String {
         }
     }
     text
-}
-
-fn number(digits: &[u8]) -> Option<u64> {
-    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()
 }
 
 #[cfg(test)]

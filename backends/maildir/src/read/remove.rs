@@ -6,7 +6,10 @@
 //! May not: remove what is neither mail nor a mail program's own; follow a link.
 
 use crate::{
+    folder_name::{self, REMAINDER},
+    location::Location,
     mailbox::{CUR, NEW, TMP},
+    quota,
     read::{
         failure::{failed, is_missing},
         folder::Folder,
@@ -20,12 +23,8 @@ use std::{
     path::Path,
 };
 
-/// What the name of a mailbox that is being removed begins with, behind that of a
-/// marker: no name of a mailbox begins with a dot.
-const REMAINDER: &str = "-removed-";
-
 /// What a mail program's own files begin with.
-const OTHERS: [&str; 4] = ["dovecot", "courier", "maildirsize", "maildirfolder"];
+const OTHERS: [&str; 4] = ["dovecot", "courier", quota::NAME, "maildirfolder"];
 /// And one that is not a beginning.
 const SUBSCRIPTIONS: &str = "subscriptions";
 
@@ -54,13 +53,15 @@ pub(crate) fn message(
     files.sync_dir(dir).map_err(|cause| failed("sync the directory", dir.path(), cause))
 }
 
-/// Removes the mailbox at `path` below the root, durably, and directories above it
+/// Removes the mailbox at this place below the root, durably, and directories above it
 /// that are empty then: one without a mailbox would say that the store is not there.
-pub(crate) fn mailbox(files: &dyn Files, root: &Dir, path: &Path) -> Result<(), ReadError> {
+/// With an account its folders go; a folder goes alone.
+pub(crate) fn mailbox(files: &dyn Files, root: &Dir, at: &Location) -> Result<(), ReadError> {
+    let path = &*at.path;
     let mailbox = files
         .open_dir(root, path)
         .map_err(|cause| failed("open the mailbox", root.path_to(path), cause))?;
-    refuse_others(files, &mailbox)?;
+    refuse_others(files, &mailbox, !at.is_folder)?;
     let opened;
     let above = match parent(path) {
         None => root,
@@ -112,9 +113,7 @@ pub(crate) fn mailbox(files: &dyn Files, root: &Dir, path: &Path) -> Result<(), 
 
 /// Whether a path is that of a mailbox which was being removed.
 pub(crate) fn is_remainder(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    let rest = name.strip_prefix(marker::NAME.as_bytes());
-    rest.is_some_and(|rest| rest.starts_with(REMAINDER.as_bytes()))
+    folder_name::is_remainder(path.file_name().unwrap_or_default().as_encoded_bytes())
 }
 
 /// The directory above, where that is not the root.
@@ -123,9 +122,9 @@ pub(crate) fn parent(path: &Path) -> Option<&Path> {
 }
 
 /// Goes through what lies in a mailbox before anything of it goes.
-fn refuse_others(files: &dyn Files, mailbox: &Dir) -> Result<(), ReadError> {
+fn refuse_others(files: &dyn Files, mailbox: &Dir, is_account: bool) -> Result<(), ReadError> {
     let mut others = Vec::new();
-    find_others(files, mailbox, true, &mut others)?;
+    find_others(files, mailbox, is_account, &mut others)?;
     let Some(first) = others.first() else { return Ok(()) };
     let mut what = first.clone();
     for other in others.iter().skip(1).take(NAMED_MAX - 1) {
@@ -149,7 +148,7 @@ fn refuse_others(files: &dyn Files, mailbox: &Dir) -> Result<(), ReadError> {
 fn find_others(
     files: &dyn Files,
     folder: &Dir,
-    is_mailbox: bool,
+    is_account: bool,
     others: &mut Vec<String>,
 ) -> Result<(), ReadError> {
     let read = |dir: &Dir| {
@@ -176,7 +175,7 @@ fn find_others(
                     }
                 }
             }
-            Kind::Directory if is_mailbox && is_folder(files, folder, &name) => {
+            Kind::Directory if is_account && is_folder(files, folder, &name) => {
                 let dir = files
                     .open_dir(folder, at)
                     .map_err(|cause| failed("open the directory", folder.path_to(at), cause))?;

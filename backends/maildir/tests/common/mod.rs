@@ -83,14 +83,54 @@ pub(crate) fn deliver_to(store: &Maildir, name: &str) -> Result<DeliveryId, Deli
 /// A mailbox's place, found without the store's own code.
 pub(crate) fn mailbox_path(root: &Path, template: &str, mailbox: &MailboxName) -> PathBuf {
     let template = if template.is_empty() { "/%u" } else { template };
-    let (local, domain) = mailbox.as_str().rsplit_once('@').unwrap_or((mailbox.as_str(), ""));
+    let account = mailbox.account();
+    let (local, domain) = account.rsplit_once('@').unwrap_or((account, ""));
     let components = template.split('/').filter(|component| !component.is_empty());
-    components.fold(root.to_owned(), |path, component| match component {
-        "%u" => path.join(mailbox.as_str()),
+    let account = components.fold(root.to_owned(), |path, component| match component {
+        "%u" => path.join(account),
         "%n" => path.join(local),
         "%d" => path.join(domain),
         text => path.join(text),
-    })
+    });
+    match mailbox.folder() {
+        Some(folder) if !folder.eq_ignore_ascii_case("INBOX") => account.join(folder_name(folder)),
+        _ => account,
+    }
+}
+
+/// A folder's directory: RFC 3501 section 5.1.3, bit by bit.
+fn folder_name(folder: &str) -> String {
+    let mut name = String::new();
+    for level in folder.split('/') {
+        name.push('.');
+        let mut rest = level;
+        while let Some(first) = rest.chars().next() {
+            let is_plain = |c: char| (' '..='~').contains(&c) && c != '&';
+            let ends = |c: char| is_plain(c) || c == '&';
+            let end =
+                if ends(first) { first.len_utf8() } else { rest.find(ends).unwrap_or(rest.len()) };
+            let (run, after) = rest.split_at(end);
+            rest = after;
+            if ends(first) {
+                name.push_str(if first == '&' { "&-" } else { run });
+                continue;
+            }
+            let units: Vec<String> =
+                run.encode_utf16().map(|unit| format!("{unit:016b}")).collect();
+            let mut bits = units.concat();
+            while !bits.len().is_multiple_of(6) {
+                bits.push('0');
+            }
+            let letters: Vec<char> =
+                ('A'..='Z').chain('a'..='z').chain('0'..='9').chain("+,".chars()).collect();
+            name.push('&');
+            for at in (0..bits.len()).step_by(6) {
+                name.push(letters[usize::from_str_radix(&bits[at..at + 6], 2).unwrap()]);
+            }
+            name.push('-');
+        }
+    }
+    name
 }
 
 /// The names in a directory, sorted; none where there is no directory.
