@@ -130,9 +130,10 @@ pub(super) fn report(stray: &Stray) -> Exit {
     Exit::Failure
 }
 
-/// A mailbox's name as a listing shows it; the complaint is printed.
+/// A mailbox's name as a listing shows it, with a folder or without; the complaint is
+/// printed.
 pub(super) fn mailbox(text: &str) -> Result<MailboxName, Exit> {
-    MailboxName::new(text).map_err(|error| {
+    MailboxName::parse(text).map_err(|error| {
         complain!("mailbox {text:?}: {error}; nothing was changed");
         Exit::Usage
     })

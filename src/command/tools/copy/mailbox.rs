@@ -162,9 +162,13 @@ impl Route<'_> {
         held: HashMap<Digest, u64>,
         known: &mut Known,
     ) -> Result<u64, Stopped> {
-        if messages.is_empty() && !self.dry_run {
+        // A folder is made as an administrator makes it: of those there may be many.
+        if !self.dry_run && (messages.is_empty() || name.folder().is_some()) {
             let make = || self.target.store().init(slice::from_ref(name));
-            return unlocked(self.target.lock_wait(), make).map(|()| 0).map_err(Stopped::from);
+            unlocked(self.target.lock_wait(), make)?;
+            if messages.is_empty() {
+                return Ok(0);
+            }
         }
         let mailbox = Mailbox::new(name.clone(), IfMissing::Create);
         let lane = self.target.store().lane(&mailbox);

@@ -185,9 +185,15 @@ fn check_domains(url: &str, stores: &Stores, names: &[MailboxName]) -> Result<()
     open_store::open_for(url, stores, true).map(drop)
 }
 
-/// Whether a mailbox is meant by this; mailboxes are made with names in lower case.
+/// Whether a mailbox is meant by this: by an account's name its folders are too.
+/// Accounts are made with names in lower case.
 fn is_called(mailbox: &MailboxName, name: &str) -> bool {
-    mailbox.as_str() == name || mailbox.as_str() == name.to_lowercase()
+    let (account, folder) = match name.split_once('/') {
+        Some((account, folder)) => (account, Some(folder)),
+        None => (name, None),
+    };
+    let is_account = mailbox.account() == account || mailbox.account() == account.to_lowercase();
+    is_account && (folder.is_none() || folder == mailbox.folder())
 }
 
 /// Copies these mailboxes, several at once.
