@@ -25,6 +25,8 @@ mod size;
 mod chain;
 #[path = "copy/copying.rs"]
 mod copying;
+#[path = "copy/folders.rs"]
+mod folders;
 #[path = "copy/killed.rs"]
 mod killed;
 #[path = "copy/live.rs"]
