@@ -37,12 +37,12 @@ impl MailReader for Maildir {
 
     fn mailboxes(&self, visit: Visit<'_, MailboxName>) -> Result<(), ReadError> {
         let root = self.root_to_read()?;
-        let (mut found, mut broken) = (Vec::new(), None);
+        let (mut names, mut strays, mut broken) = (Vec::new(), Vec::new(), None);
         self.visit_places(&root, &mut |path, place| {
             let path = root.path_to(path);
             let why = match place {
                 Place::Mailbox(name) => {
-                    found.push((name.to_string(), Ok(name)));
+                    names.push(name);
                     return;
                 }
                 Place::Stray(why) => why,
@@ -53,14 +53,15 @@ impl MailReader for Maildir {
                 Place::Unread(cause) => format!("cannot be read: {cause}"),
                 Place::Other => return,
             };
-            found.push((path.to_string_lossy().into_owned(), Err(Stray { path, why })));
+            strays.push(Stray { path, why });
         })?;
         if let Some(broken) = broken {
             return Err(broken);
         }
-        found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        for (_, mailbox) in found {
-            if visit(mailbox).is_break() {
+        names.sort_unstable();
+        strays.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        for found in names.into_iter().map(Ok).chain(strays.into_iter().map(Err)) {
+            if visit(found).is_break() {
                 break;
             }
         }

@@ -57,6 +57,7 @@ mod lane;
 mod line_ends;
 mod mailbox;
 mod message;
+mod quota;
 mod reader;
 mod room;
 mod template;
@@ -68,13 +69,14 @@ pub use flags::Flags;
 pub use lane::Lane;
 pub use line_ends::LineEnds;
 pub use mailbox::{
-    FOLDER_LEVELS_MAX, FOLDER_OCTETS_MAX, IfMissing, IfNoFolder, Mailbox, MailboxName, NameError,
-    Owner, Quota,
+    FOLDER_LEVELS_MAX, FOLDER_OCTETS_MAX, FOLDERS_MAX, IfMissing, IfNoFolder, Mailbox, MailboxName,
+    NameError, Owner,
 };
 pub use message::{Body, BodyReader, Message, Octets};
+pub use quota::{Contents, Quota};
 pub use reader::{
-    Contents, Finding, FindingKind, MailReader, MessageInfo, OpenMessage, ReadError, Remedy,
-    Repair, Stray, Verified, Visit,
+    Finding, FindingKind, MailReader, MessageInfo, OpenMessage, ReadError, Remedy, Repair, Stray,
+    Verified, Visit,
 };
 pub use room::Room;
 pub use template::{PathTemplate, TemplateError};

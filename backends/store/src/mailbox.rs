@@ -5,7 +5,8 @@
 //! account.
 //! May not: know addresses; whoever resolves a recipient makes the name.
 
-use std::{fmt, path::PathBuf};
+use crate::Quota;
+use std::{cmp::Ordering, fmt, path::PathBuf};
 
 /// A mailbox's name: `alice@example.org`, or `alice` for a system user; of a folder
 /// in it `alice@example.org/Lists/2026`.
@@ -13,7 +14,7 @@ use std::{fmt, path::PathBuf};
 /// The account's part is not empty, without `/`, NUL and other control characters,
 /// and with no dot in front; the same holds for what stands before its last `@` and
 /// after it, so that no part is a path component of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MailboxName {
     text: String,
     /// Where the account's part ends.
@@ -26,6 +27,9 @@ pub const FOLDER_OCTETS_MAX: usize = 120;
 
 /// Levels that a folder may lie deep.
 pub const FOLDER_LEVELS_MAX: usize = 8;
+
+/// Folders of an account beyond which a delivery makes none.
+pub const FOLDERS_MAX: usize = 100;
 
 /// Why a text cannot be a mailbox's name (answered `553 5.1.3`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +160,19 @@ fn split(name: &str) -> (&str, Option<&str>) {
     name.rsplit_once('@').map_or((name, None), |(local, domain)| (local, Some(domain)))
 }
 
+/// By the octets of the accounts, each with its folders behind it.
+impl Ord for MailboxName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.account(), self.folder()).cmp(&(other.account(), other.folder()))
+    }
+}
+
+impl PartialOrd for MailboxName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl fmt::Display for MailboxName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -179,22 +196,6 @@ pub enum IfNoFolder {
     Inbox,
     /// It is made.
     Create,
-}
-
-/// How much an account may hold, its folders together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Quota {
-    /// Octets; none: no limit.
-    pub octets: Option<u64>,
-    /// Messages; none: no limit.
-    pub messages: Option<u64>,
-}
-
-impl Quota {
-    /// Whether there is no limit at all.
-    pub fn is_none(&self) -> bool {
-        self.octets.is_none() && self.messages.is_none()
-    }
 }
 
 /// The user as whom a mailbox is written. Who calls a store has become that user
@@ -319,6 +320,13 @@ mod tests {
         assert_eq!(folder.in_folder("Junk").unwrap().as_str(), "alice@example.org/Junk");
         assert_eq!(folder.inbox().folder(), None);
         assert_eq!(MailboxName::parse(folder.as_str()).unwrap(), folder);
+    }
+
+    #[test]
+    fn an_accounts_folders_stand_behind_it() {
+        let names = ["alice", "alice/A", "alice/A!", "alice/A/B", "alice!", "alice!/A"];
+        let names = names.map(|name| MailboxName::parse(name).unwrap());
+        assert!(names.is_sorted());
     }
 
     #[test]

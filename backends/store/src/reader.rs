@@ -7,7 +7,7 @@
 //! (a lock, a transaction) is held while the caller has the word: not during a
 //! visit, nor between two reads of a message.
 
-use crate::{Body, DeliveryError, DeliveryId, Flags, MailboxName, Timestamp};
+use crate::{Body, Contents, DeliveryError, DeliveryId, Flags, MailboxName, Timestamp};
 use std::{
     ffi::OsString,
     fmt,
@@ -32,7 +32,7 @@ pub trait MailReader: Send + Sync {
         Ok(None)
     }
 
-    /// Visits each mailbox, in the order of their names' octets.
+    /// Visits each mailbox, folders included, in the order of their names.
     fn mailboxes(&self, visit: Visit<'_, MailboxName>) -> Result<(), ReadError>;
 
     /// Visits the messages that a mailbox has at this moment, in the order of their
@@ -143,15 +143,6 @@ pub struct OpenMessage {
     /// The whole message, the header lines of its delivery first; the marks of the
     /// store's own around it (an mbox's From_ line, its quoting) are undone.
     pub body: Body,
-}
-
-/// How much there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Contents {
-    /// Messages.
-    pub messages: u64,
-    /// Their octets.
-    pub octets: u64,
 }
 
 /// What [`MailReader::verify`] may do.
