@@ -4,18 +4,19 @@
 //! and what a failed COMMIT leaves.
 //! May not: answer anybody; a result is true only when all of this has returned.
 //! Holds: a recipient's failure leaves the others' rows alone; the counters are
-//! changed in the transaction that changes the messages; after a failure of the
+//! changed in the transaction that changes the messages, after a failure of the
 //! whole nobody's message appears later.
 
 use crate::{
+    account::{self, Missing},
     ahead::{Ahead, Shared},
     body::{self, Stop, number},
     database::Database,
     fault::{Doing, Fault},
     id::Ids,
 };
-use postino_store::{Delivery, DeliveryError, DeliveryId, Flags, IfMissing, Mailbox, MailboxName};
-use rusqlite::{Connection, OptionalExtension, params};
+use postino_store::{Delivery, DeliveryError, DeliveryId, Flags};
+use rusqlite::{Connection, params};
 use std::path::Path;
 
 /// A recipient's result; of no truth before the COMMIT.
@@ -117,18 +118,20 @@ fn insert<'a>(
     delivery: &'a Delivery,
     tools: &Tools<'_>,
 ) -> Result<(DeliveryId, Option<&'a Ahead>), Stop> {
-    let mailbox = match mailbox_row(connection, delivery.mailbox().name())? {
-        Some(row) => row,
-        None => missing_mailbox(connection, delivery.mailbox(), tools)?,
-    };
     let message = delivery.message();
+    let octets = delivery.header().len() as u64 + message.body().len();
+    let mailbox = match account::row_for(connection, delivery.mailbox())? {
+        Ok(row) => row,
+        Err(Missing::Mailbox) => return Err(DeliveryError::NoSuchMailbox.into()),
+        Err(Missing::All) => return Err((tools.no_mailbox)().error(tools.path).into()),
+    };
     let shared = delivery.prepared().get::<Shared>();
     let ahead = shared.and_then(|shared| shared.ahead.as_ref());
     let known = shared.map(|shared| &shared.digest);
     let (body, is_ahead) = body::row_for(connection, message.body(), known, ahead.map(Ahead::row))?;
     let ahead = ahead.filter(|_| is_ahead);
     let id = tools.ids.next().map_err(|cause| DeliveryError::io("make an id", "", cause))?;
-    let octets = number(delivery.header().len() as u64 + message.body().len());
+    let octets = number(octets);
     let received = number(message.received.since_epoch.as_secs());
     delivery.begin_commit()?; // refused where the client already has a 4yz
     connection
@@ -159,60 +162,6 @@ fn insert<'a>(
         .and_then(|mut statement| statement.execute(params![mailbox, octets]))
         .doing("write to")?;
     Ok((DeliveryId::new(id), ahead))
-}
-
-/// What there is where a mailbox was looked for.
-pub(crate) enum Found {
-    Mailbox,
-    /// Only others: it is unknown.
-    Others,
-    /// None at all: it is the store that is not there, and nobody in it unknown.
-    None,
-}
-
-/// Looks for a mailbox that may not be made.
-pub(crate) fn look_for(connection: &Connection, name: &MailboxName) -> Result<Found, Fault> {
-    if mailbox_row(connection, name)?.is_some() {
-        return Ok(Found::Mailbox);
-    }
-    let has_any = connection
-        .prepare_cached("SELECT 1 FROM mailboxes LIMIT 1")
-        .and_then(|mut statement| statement.exists([]))
-        .doing("look for mailboxes in")?;
-    Ok(if has_any { Found::Others } else { Found::None })
-}
-
-/// A mailbox's row; none where there is no such mailbox.
-pub(crate) fn mailbox_row(
-    connection: &Connection,
-    name: &MailboxName,
-) -> Result<Option<i64>, Fault> {
-    connection
-        .prepare_cached("SELECT id FROM mailboxes WHERE name = ?1")
-        .and_then(|mut statement| statement.query_row([name.as_str()], |row| row.get(0)).optional())
-        .doing("look for a mailbox in")
-}
-
-/// Makes a mailbox, which is not there; gives its row.
-pub(crate) fn make_mailbox(connection: &Connection, name: &MailboxName) -> Result<i64, Fault> {
-    connection
-        .prepare_cached("INSERT INTO mailboxes (name) VALUES (?1)")
-        .and_then(|mut statement| statement.insert([name.as_str()]))
-        .doing("make a mailbox in")
-}
-
-fn missing_mailbox(
-    connection: &Connection,
-    mailbox: &Mailbox,
-    tools: &Tools<'_>,
-) -> Result<i64, Stop> {
-    match mailbox.if_missing() {
-        IfMissing::Create => Ok(make_mailbox(connection, mailbox.name())?),
-        IfMissing::Refuse => Err(match look_for(connection, mailbox.name())? {
-            Found::None => (tools.no_mailbox)().error(tools.path).into(),
-            Found::Others | Found::Mailbox => DeliveryError::NoSuchMailbox.into(),
-        }),
-    }
 }
 
 fn run(connection: &Connection, statement: &'static str) -> Result<(), Fault> {

@@ -13,6 +13,7 @@
 //! The schema is an interface for others, who may read and delete while postino
 //! runs: see postino-sqlite(5).
 
+mod account;
 mod ahead;
 mod batch;
 mod body;
@@ -29,16 +30,17 @@ mod remains;
 mod schema;
 mod wal;
 
+use account::Missing;
 use ahead::Shared;
-use batch::{Found, Outcome, Tools};
+use batch::{Outcome, Tools};
 use connections::Connections;
 use fault::{Doing, Fault};
 use id::Ids;
 use place::Place;
 use postino_files::Files;
 use postino_store::{
-    Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName, Message,
-    Owner, Prepared, Room,
+    Delivery, DeliveryError, DeliveryId, Lane, MailStore, Mailbox, MailboxName, Message, Owner,
+    Prepared, Room,
 };
 #[cfg(feature = "reader")]
 use postino_store::{MailReader, ReadError};
@@ -210,14 +212,10 @@ impl MailStore for Sqlite {
     }
 
     fn admit(&self, mailbox: &Mailbox, _size: Option<u64>) -> Result<(), DeliveryError> {
-        let found = self.connections.read(|database| match mailbox.if_missing() {
-            IfMissing::Create => Ok(Found::Mailbox),
-            IfMissing::Refuse => batch::look_for(database.connection(), mailbox.name()),
-        });
-        match found {
-            Ok(Found::Mailbox) => Ok(()),
-            Ok(Found::Others) => Err(DeliveryError::NoSuchMailbox),
-            Ok(Found::None) => Err(self.error(&self.no_mailbox())),
+        match self.connections.read(|database| account::known(database.connection(), mailbox)) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(Missing::Mailbox)) => Err(DeliveryError::NoSuchMailbox),
+            Ok(Err(Missing::All)) => Err(self.error(&self.no_mailbox())),
             Err(fault) => Err(self.error(&fault)),
         }
     }
@@ -276,9 +274,8 @@ impl MailStore for Sqlite {
                 self.connections.write(|database| {
                     let transaction = database.write()?;
                     for name in mailboxes {
-                        if batch::mailbox_row(&transaction, name)?.is_none() {
-                            batch::make_mailbox(&transaction, name)?;
-                        }
+                        account::row_made(&transaction, &name.inbox())?;
+                        account::row_made(&transaction, name)?;
                     }
                     transaction.commit().doing("commit to")
                 })

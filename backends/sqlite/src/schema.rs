@@ -21,9 +21,11 @@ pub(crate) const VERSION: i64 = 1;
 pub(crate) const STATEMENTS: &[&str] = &[
     "CREATE TABLE mailboxes (
     id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    folder TEXT NOT NULL DEFAULT '',
     messages INTEGER NOT NULL DEFAULT 0,
-    octets INTEGER NOT NULL DEFAULT 0
+    octets INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (name, folder)
 )",
     // An id is never used again, so that whoever writes a body ahead of its
     // messages can't take another one for his.

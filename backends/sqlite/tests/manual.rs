@@ -7,6 +7,7 @@ mod common;
 use common::{
     HEADER, Place, assert_whole, deliver_prepared, foreign, mailbox, number, octets, spooled,
 };
+use postino_store::IfNoFolder;
 use rusqlite::Connection;
 
 const ID_IN_MANUAL: &str = "1795515020809269R806be9ba17adad43";
@@ -73,6 +74,8 @@ fn every_example_works() {
     let alice = || mailbox("alice@example.org");
     let id = deliver_prepared(&store, alice(), spooled(body.clone())).unwrap();
     deliver_prepared(&store, alice(), spooled(octets(2, 100))).unwrap();
+    let lists = alice().in_folder("Lists/2026", IfNoFolder::Create).unwrap();
+    deliver_prepared(&store, lists, spooled(octets(3, 100))).unwrap();
     let database = foreign(&place.path());
     let mut read = Vec::new();
     let mut done = 0;
@@ -94,7 +97,7 @@ fn every_example_works() {
             done += 1;
         }
     }
-    assert_eq!(done, 8);
+    assert_eq!(done, 12);
     assert!(read == [HEADER, &body].concat(), "the message is not as it was sent");
     assert_eq!(number(&database, "SELECT count(*) FROM messages"), 0);
     assert_eq!(number(&database, "SELECT count(*) FROM bodies"), 0);

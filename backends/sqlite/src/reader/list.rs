@@ -7,12 +7,13 @@
 //! may be used again.
 
 use crate::{
+    account::{self, count},
     connections::Connections,
     fault::{Doing, Fault},
 };
 use postino_store::{
-    Contents, DeliveryError, DeliveryId, Flags, MailboxName, MessageInfo, ReadError, Stray,
-    Timestamp, Visit,
+    Contents, DeliveryError, DeliveryId, Flags, MailboxName, MessageInfo, NameError, ReadError,
+    Stray, Timestamp, Visit,
 };
 use rusqlite::{
     Connection, OptionalExtension, Row, ToSql, named_params,
@@ -69,16 +70,50 @@ impl ToSql for Text {
     }
 }
 
-/// Why a name cannot be a mailbox's, as the end of a sentence.
-pub(crate) fn mailbox_name(name: &Text) -> Result<MailboxName, String> {
-    let Some(text) = name.as_str() else {
-        return Err(format!("has a name that is no text, {}", name.shown()));
-    };
-    MailboxName::new(text)
-        .map_err(|error| format!("has a name that cannot be one, {}: {error}", name.shown()))
+/// What a mailbox is called in its row.
+#[derive(Debug)]
+pub(crate) struct Called {
+    pub(crate) name: Text,
+    pub(crate) folder: Text,
 }
 
-/// Visits the mailboxes by their names' octets.
+/// What is wrong with it, as the end of a sentence.
+pub(crate) struct NoName {
+    /// The column that it is in.
+    pub(crate) column: &'static str,
+    pub(crate) what: String,
+}
+
+impl Called {
+    /// From these two columns of a row.
+    pub(crate) fn of(row: &Row<'_>, name: usize, folder: usize) -> rusqlite::Result<Self> {
+        Ok(Self { name: Text::of(row.get_ref(name)?), folder: Text::of(row.get_ref(folder)?) })
+    }
+
+    /// The mailbox's name, where it can be one.
+    pub(crate) fn mailbox(&self) -> Result<MailboxName, NoName> {
+        let account = checked("name", &self.name, |name| MailboxName::new(name))?;
+        checked("folder", &self.folder, |folder| match folder {
+            "" => Ok(account.inbox()),
+            folder => account.in_folder(folder),
+        })
+    }
+}
+
+fn checked(
+    column: &'static str,
+    text: &Text,
+    check: impl FnOnce(&str) -> Result<MailboxName, NameError>,
+) -> Result<MailboxName, NoName> {
+    let why = match text.as_str().map(check) {
+        Some(Ok(name)) => return Ok(name),
+        Some(Err(error)) => format!("cannot be one, {}: {error}", text.shown()),
+        None => format!("is no text, {}", text.shown()),
+    };
+    Err(NoName { column, what: format!("has a {column} that {why}") })
+}
+
+/// Visits the mailboxes by their names' octets, each account's folders behind it.
 pub(crate) fn mailboxes(
     connections: &Connections,
     visit: Visit<'_, MailboxName>,
@@ -87,15 +122,15 @@ pub(crate) fn mailboxes(
     loop {
         let page = connections.read(|database| names(database.connection(), last.as_ref()))?;
         let is_last = page.len() < PAGE as usize;
-        for name in page {
-            let found = mailbox_name(&name).map_err(|why| Stray {
+        for called in page {
+            let found = called.mailbox().map_err(|NoName { what, .. }| Stray {
                 path: connections.place().path().to_owned(),
-                why: format!("holds a mailbox that {why}"),
+                why: format!("holds a mailbox that {what}"),
             });
             if visit(found).is_break() {
                 return Ok(());
             }
-            last = Some(name);
+            last = Some(called);
         }
         if is_last {
             return Ok(());
@@ -103,18 +138,19 @@ pub(crate) fn mailboxes(
     }
 }
 
-fn names(connection: &Connection, last: Option<&Text>) -> Result<Vec<Text>, Fault> {
-    let text = |row: &Row<'_>| row.get_ref(0).map(Text::of);
+fn names(connection: &Connection, last: Option<&Called>) -> Result<Vec<Called>, Fault> {
+    let called = |row: &Row<'_>| Called::of(row, 0, 1);
     let read = || match last {
         None => connection
-            .prepare_cached("SELECT name FROM mailboxes ORDER BY name LIMIT :page")?
-            .query_map(named_params! {":page": PAGE}, text)?
+            .prepare_cached("SELECT name, folder FROM mailboxes ORDER BY name, folder LIMIT :page")?
+            .query_map(named_params! {":page": PAGE}, called)?
             .collect(),
-        Some(last) => connection
+        Some(Called { name, folder }) => connection
             .prepare_cached(
-                "SELECT name FROM mailboxes WHERE name > :last ORDER BY name LIMIT :page",
+                "SELECT name, folder FROM mailboxes WHERE (name, folder) > (:name, :folder)
+                     ORDER BY name, folder LIMIT :page",
             )?
-            .query_map(named_params! {":last": last, ":page": PAGE}, text)?
+            .query_map(named_params! {":name": name, ":folder": folder, ":page": PAGE}, called)?
             .collect(),
     };
     let read: rusqlite::Result<_> = read();
@@ -152,32 +188,37 @@ fn infos(
     mailbox: &MailboxName,
     last: Option<&Text>,
 ) -> Result<Vec<InfoRow>, Fault> {
-    let mailbox = mailbox.as_str();
-    let read = || match last {
+    let (name, folder) = (mailbox.account(), account::folder(mailbox));
+    let read = || {
+        match last {
         None => connection
             .prepare_cached(concat!(
                 "SELECT ",
                 info_columns!(),
                 " FROM messages m
-                     WHERE m.mailbox = (SELECT id FROM mailboxes WHERE name = :mailbox)
+                     WHERE m.mailbox = (SELECT id FROM mailboxes WHERE name = :name AND folder = :folder)
                      ORDER BY m.id LIMIT :page"
             ))?
-            .query_map(named_params! {":mailbox": mailbox, ":page": PAGE}, InfoRow::of)?
+            .query_map(
+                named_params! {":name": name, ":folder": folder, ":page": PAGE},
+                InfoRow::of,
+            )?
             .collect(),
         Some(last) => connection
             .prepare_cached(concat!(
                 "SELECT ",
                 info_columns!(),
                 " FROM messages m
-                     WHERE m.mailbox = (SELECT id FROM mailboxes WHERE name = :mailbox)
+                     WHERE m.mailbox = (SELECT id FROM mailboxes WHERE name = :name AND folder = :folder)
                          AND m.id > :last
                      ORDER BY m.id LIMIT :page"
             ))?
             .query_map(
-                named_params! {":mailbox": mailbox, ":last": last, ":page": PAGE},
+                named_params! {":name": name, ":folder": folder, ":last": last, ":page": PAGE},
                 InfoRow::of,
             )?
             .collect(),
+    }
     };
     let read: rusqlite::Result<_> = read();
     read.doing("list the messages of")
@@ -232,16 +273,17 @@ pub(crate) fn contents(
     let read = connections.read(|database| {
         let mut statement = database
             .connection()
-            .prepare_cached("SELECT messages, octets FROM mailboxes WHERE name = ?1")
+            .prepare_cached(
+                "SELECT messages, octets FROM mailboxes WHERE name = ?1 AND folder = ?2",
+            )
             .doing("look for a mailbox in")?;
         statement
-            .query_row([mailbox.as_str()], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+            .query_row([mailbox.account(), account::folder(mailbox)], |row| {
+                Ok(Contents { messages: count(row.get(0)?), octets: count(row.get(1)?) })
+            })
             .optional()
             .doing("look for a mailbox in")
     });
-    let (messages, octets) = read
-        .map_err(|fault| fault.error(connections.place().path()))?
-        .ok_or(DeliveryError::NoSuchMailbox)?;
-    let count = |number| u64::try_from(number).unwrap_or(0);
-    Ok(Contents { messages: count(messages), octets: count(octets) })
+    read.map_err(|fault| fault.error(connections.place().path()))?
+        .ok_or_else(|| DeliveryError::NoSuchMailbox.into())
 }

@@ -9,6 +9,7 @@
 //! go that is delivered meanwhile.
 
 use crate::{
+    account,
     ahead::{alone, remove_or_keep},
     body::{self, Released},
     checkpoint,
@@ -53,7 +54,7 @@ pub(crate) fn message(
     id: &str,
 ) -> Result<(), ReadError> {
     let done = alone(connections, LOCK_WAIT, |connection| {
-        let Some(mailbox) = mailbox_row(connection, mailbox)? else { return Ok(None) };
+        let Some(mailbox) = account::row(connection, mailbox)? else { return Ok(None) };
         let going = connection
             .prepare_cached(
                 "SELECT rowid, mailbox, octets, body FROM messages WHERE id = ?1 AND mailbox = ?2",
@@ -72,7 +73,7 @@ pub(crate) fn message(
     Ok(())
 }
 
-/// Removes a mailbox with its messages.
+/// Removes a mailbox with its messages, and where it is the account's with its folders.
 pub(crate) fn mailbox(connections: &Connections, name: &MailboxName) -> Result<(), ReadError> {
     let mut is_known = false;
     loop {
@@ -100,14 +101,14 @@ pub(crate) fn mailbox(connections: &Connections, name: &MailboxName) -> Result<(
 struct Step {
     /// Large bodies that are to be removed.
     in_parts: Vec<i64>,
-    /// The mailbox itself is gone.
+    /// The mailbox itself is gone, with all its folders.
     is_last: bool,
 }
 
-/// Removes the oldest messages, and the mailbox if these were all; none where there
-/// is no such mailbox.
+/// Removes the oldest messages, and the mailbox if these were all, of an account one
+/// folder after the other; none where there is no such mailbox.
 fn some_of(connection: &Connection, name: &MailboxName) -> Result<Option<Step>, Fault> {
-    let Some(mailbox) = mailbox_row(connection, name)? else { return Ok(None) };
+    let Some(mailbox) = next_row(connection, name)? else { return Ok(None) };
     let oldest = || {
         connection
             .prepare_cached(
@@ -134,12 +135,22 @@ fn some_of(connection: &Connection, name: &MailboxName) -> Result<Option<Step>, 
             .prepare_cached("DELETE FROM mailboxes WHERE id = ?1")
             .and_then(|mut statement| statement.execute([mailbox]))
             .doing("write to")?;
+        step.is_last = next_row(connection, name)?.is_none();
     }
     Ok(Some(step))
 }
 
-fn mailbox_row(connection: &Connection, name: &MailboxName) -> Result<Option<i64>, Fault> {
-    crate::batch::mailbox_row(connection, name)
+/// The row that is to go next: of an account its own last.
+fn next_row(connection: &Connection, name: &MailboxName) -> Result<Option<i64>, Fault> {
+    if name.folder().is_some() {
+        return account::row(connection, name);
+    }
+    connection
+        .prepare_cached("SELECT id FROM mailboxes WHERE name = ?1 ORDER BY folder DESC LIMIT 1")
+        .and_then(|mut statement| {
+            statement.query_row([name.account()], |row| row.get(0)).optional()
+        })
+        .doing("look for a mailbox in")
 }
 
 /// Removes a message with all that follows from it; gives its body where that is to

@@ -9,6 +9,7 @@
 
 use super::list::{InfoRow, info_columns};
 use crate::{
+    account,
     body::{PART_OCTETS, number},
     connections::Connections,
     fault::{Doing, Fault},
@@ -126,10 +127,15 @@ fn row(connection: &Connection, mailbox: &MailboxName, id: &str) -> Result<Looku
                      FROM mailboxes x
                      LEFT JOIN messages m ON m.id = :id AND m.mailbox = x.id
                      LEFT JOIN bodies b ON b.id = m.body
-                     WHERE x.name = :mailbox"
+                     WHERE x.name = :name AND x.folder = :folder"
             ))?
             .query_row(
-                named_params! {":mailbox": mailbox.as_str(), ":id": id, ":piece": number(PART_OCTETS)},
+                named_params! {
+                    ":name": mailbox.account(),
+                    ":folder": account::folder(mailbox),
+                    ":id": id,
+                    ":piece": number(PART_OCTETS)
+                },
                 |row| {
                     Ok(match row.get_ref(0)? {
                         ValueRef::Null => Lookup::NoMessage,

@@ -95,12 +95,12 @@ pub(crate) fn message(connection: &Connection, id: &str) -> Vec<u8> {
     octets
 }
 
-/// The messages of a mailbox in the order of their ids.
+/// The messages of a mailbox, or `ACCOUNT/FOLDER`, in the order of their ids.
 pub(crate) fn messages(connection: &Connection, mailbox: &str) -> Vec<Vec<u8>> {
     let mut ids = connection
         .prepare(
             "SELECT m.id FROM messages m JOIN mailboxes b ON b.id = m.mailbox
-                 WHERE b.name = ?1 ORDER BY m.id",
+                 WHERE iif(b.folder = '', b.name, b.name || '/' || b.folder) = ?1 ORDER BY m.id",
         )
         .unwrap();
     let ids = ids.query_map([mailbox], |row| row.get::<_, String>(0)).unwrap();

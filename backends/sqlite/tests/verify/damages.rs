@@ -204,6 +204,14 @@ pub(crate) const DAMAGES: &[Case] = &[
         Stays,
     ),
     (
+        "a folder's name is no name",
+        "UPDATE mailboxes SET folder = 'a//b' WHERE id = 2",
+        Damage,
+        "mailbox 2",
+        "has a folder that cannot be one, \"a//b\": ",
+        Stays,
+    ),
+    (
         "flags are unknown",
         "UPDATE messages SET flags = 'XS' WHERE body = 3",
         Stray,

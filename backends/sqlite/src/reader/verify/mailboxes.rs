@@ -9,7 +9,7 @@ use crate::{
     connections::Connections,
     fault::{Doing, Fault},
     reader::{
-        list::{Text, mailbox_name},
+        list::{Called, NoName},
         remove::LOCK_WAIT,
     },
 };
@@ -21,14 +21,17 @@ pub(crate) fn check(report: &mut Report<'_>, verified: &mut Verified) -> Result<
     while let Some(found) = next(report.connections(), last)? {
         last = found.id;
         verified.mailboxes += 1;
-        let (place, what) = match mailbox_name(&found.name) {
-            Ok(name) => (format!("mailbox {name}"), None),
-            Err(what) => (format!("mailbox {}", found.id), Some(what)),
+        let place = match found.called.mailbox() {
+            Ok(name) => format!("mailbox {name}"),
+            Err(NoName { column, what }) => {
+                let place = format!("mailbox {}", found.id);
+                let new = column.to_uppercase();
+                let advice =
+                    format!("UPDATE mailboxes SET {column} = '{new}' WHERE id = {}", found.id);
+                report.damage(&place, what, &advice, None);
+                place
+            }
         };
-        if let Some(what) = what {
-            let advice = format!("UPDATE mailboxes SET name = 'NAME' WHERE id = {}", found.id);
-            report.damage(&place, what, &advice, None);
-        }
         let (is, should) = (found.counters, found.contents);
         if is != should {
             let what = format!(
@@ -52,7 +55,7 @@ type Count = (i64, i64);
 
 struct Found {
     id: i64,
-    name: Text,
+    called: Called,
     counters: Count,
     contents: Count,
 }
@@ -62,7 +65,7 @@ fn next(connections: &Connections, last: i64) -> Result<Option<Found>, Fault> {
         database
             .connection()
             .prepare_cached(
-                "SELECT b.id, b.name, b.messages, b.octets, count(m.mailbox),
+                "SELECT b.id, b.name, b.folder, b.messages, b.octets, count(m.mailbox),
                      coalesce(sum(m.octets), 0)
                      FROM (SELECT * FROM mailboxes WHERE id > ?1 ORDER BY id LIMIT 1) b
                      LEFT JOIN messages m ON m.mailbox = b.id GROUP BY b.id",
@@ -71,9 +74,9 @@ fn next(connections: &Connections, last: i64) -> Result<Option<Found>, Fault> {
                 let found = statement.query_row([last], |row| {
                     Ok(Found {
                         id: row.get(0)?,
-                        name: Text::of(row.get_ref(1)?),
-                        counters: (row.get(2)?, row.get(3)?),
-                        contents: (row.get(4)?, row.get(5)?),
+                        called: Called::of(row, 1, 2)?,
+                        counters: (row.get(3)?, row.get(4)?),
+                        contents: (row.get(5)?, row.get(6)?),
                     })
                 });
                 found.optional()

@@ -6,8 +6,8 @@
 
 use super::report::{Mend, Report};
 use crate::{
+    account,
     ahead::alone,
-    batch::{mailbox_row, make_mailbox},
     connections::Connections,
     fault::{Doing, Fault},
     reader::{list::Text, remove::LOCK_WAIT},
@@ -151,10 +151,7 @@ fn is_id(id: &str) -> bool {
 fn attach(connections: &Connections, row: i64) -> Result<String, String> {
     let name = MailboxName::new(LOST).map_err(|error| error.to_string())?;
     let done = alone(connections, LOCK_WAIT, |connection| {
-        let mailbox = match mailbox_row(connection, &name)? {
-            Some(mailbox) => mailbox,
-            None => make_mailbox(connection, &name)?,
-        };
+        let mailbox = account::row_made(connection, &name)?;
         let attached = connection
             .prepare_cached(
                 "UPDATE messages SET mailbox = ?2
