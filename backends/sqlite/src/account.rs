@@ -1,6 +1,6 @@
 //! The rows of an account: its mailbox, and its folders.
 //!
-//! Lives here: looking for them, and making them.
+//! Lives here: looking for them, making them, and what they hold together.
 //! May not: begin or end a transaction; look at a message.
 //! Holds: an account is known by any of its rows; its mailbox itself is the one
 //! whose folder is empty.
@@ -9,7 +9,7 @@ use crate::{
     body::number,
     fault::{Doing, Fault},
 };
-use postino_store::{FOLDERS_MAX, IfMissing, IfNoFolder, Mailbox, MailboxName};
+use postino_store::{Contents, FOLDERS_MAX, IfMissing, IfNoFolder, Mailbox, MailboxName};
 use rusqlite::{Connection, OptionalExtension};
 
 /// Why there is no row to deliver into.
@@ -104,8 +104,22 @@ fn folders(connection: &Connection, name: &MailboxName) -> Result<i64, Fault> {
         .doing("count the folders in")
 }
 
+/// What the account holds, its folders together, by its counters.
+pub(crate) fn contents(connection: &Connection, name: &MailboxName) -> Result<Contents, Fault> {
+    connection
+        .prepare_cached(
+            "SELECT coalesce(sum(messages), 0), coalesce(sum(octets), 0)
+                 FROM mailboxes WHERE name = ?1",
+        )
+        .and_then(|mut statement| {
+            statement.query_row([name.account()], |row| {
+                Ok(Contents { messages: count(row.get(0)?), octets: count(row.get(1)?) })
+            })
+        })
+        .doing("read the counters of")
+}
+
 /// A counter; others may have made it less than nothing.
-#[cfg(feature = "reader")]
 pub(crate) fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }

@@ -4,8 +4,9 @@
 //! and what a failed COMMIT leaves.
 //! May not: answer anybody; a result is true only when all of this has returned.
 //! Holds: a recipient's failure leaves the others' rows alone; the counters are
-//! changed in the transaction that changes the messages, after a failure of the
-//! whole nobody's message appears later.
+//! changed in the transaction that changes the messages, and a quota is compared with
+//! them there, so that it is never exceeded; after a failure of the whole nobody's
+//! message appears later.
 
 use crate::{
     account::{self, Missing},
@@ -125,6 +126,10 @@ fn insert<'a>(
         Err(Missing::Mailbox) => return Err(DeliveryError::NoSuchMailbox.into()),
         Err(Missing::All) => return Err((tools.no_mailbox)().error(tools.path).into()),
     };
+    let quota = delivery.mailbox().quota();
+    if !quota.is_none() {
+        quota.admit(account::contents(connection, delivery.mailbox().name())?, octets)?;
+    }
     let shared = delivery.prepared().get::<Shared>();
     let ahead = shared.and_then(|shared| shared.ahead.as_ref());
     let known = shared.map(|shared| &shared.digest);

@@ -211,11 +211,20 @@ impl MailStore for Sqlite {
         Shared::prepare(&self.connections, message.body()).map(Prepared::new)
     }
 
-    fn admit(&self, mailbox: &Mailbox, _size: Option<u64>) -> Result<(), DeliveryError> {
-        match self.connections.read(|database| account::known(database.connection(), mailbox)) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(Missing::Mailbox)) => Err(DeliveryError::NoSuchMailbox),
-            Ok(Err(Missing::All)) => Err(self.error(&self.no_mailbox())),
+    fn admit(&self, mailbox: &Mailbox, size: Option<u64>) -> Result<(), DeliveryError> {
+        let quota = mailbox.quota();
+        let found = self.connections.read(|database| {
+            let connection = database.connection();
+            let known = account::known(connection, mailbox)?;
+            let held = (!quota.is_none()).then(|| account::contents(connection, mailbox.name()));
+            Ok((known, held.transpose()?))
+        });
+        match found {
+            // The smallest message has an octet.
+            Ok((Ok(()), Some(held))) => quota.admit(held, size.unwrap_or(0).max(1)),
+            Ok((Ok(()), None)) => Ok(()),
+            Ok((Err(Missing::Mailbox), _)) => Err(DeliveryError::NoSuchMailbox),
+            Ok((Err(Missing::All), _)) => Err(self.error(&self.no_mailbox())),
             Err(fault) => Err(self.error(&fault)),
         }
     }
