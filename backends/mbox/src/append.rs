@@ -16,7 +16,7 @@ use crate::{
     tail::Tail,
 };
 use postino_files::{File, Files};
-use postino_store::{Delivery, DeliveryError, DeliveryId};
+use postino_store::{Contents, Delivery, DeliveryError, DeliveryId};
 use sha2::{Digest, Sha256};
 use std::io;
 
@@ -31,6 +31,9 @@ pub(crate) struct Appender<'a> {
     pub(crate) locks: &'a Locks<'a>,
     pub(crate) tail: Tail,
     pub(crate) format: Format,
+    /// What the account holds beside this file, where a quota limits it, and how
+    /// many messages are in the file.
+    pub(crate) held: Option<Contents>,
 }
 
 /// Cuts the file back when dropped, unless all went well.
@@ -42,6 +45,11 @@ pub(crate) struct Appended<'a> {
 }
 
 impl Appended<'_> {
+    /// How long the file is then.
+    pub(crate) fn length(&self) -> u64 {
+        self.announced.new
+    }
+
     /// It is true that the messages are stored.
     pub(crate) fn keep(mut self) {
         self.stays = true;
@@ -61,11 +69,16 @@ impl<'a> Appender<'a> {
         let mut starts = Vec::with_capacity(deliveries.len());
         let mut sizes = Vec::with_capacity(deliveries.len());
         let mut new = old + missing.len() as u64;
+        let mut held = self.held;
         for (at, delivery) in deliveries.iter().enumerate() {
             let measured = if delivery.is_withdrawn() {
                 Err(DeliveryError::Expired)
             } else {
-                render::measure(delivery, self.format)
+                render::measure(delivery, self.format).and_then(|size| {
+                    let Some(Contents { messages, octets }) = held else { return Ok(size) };
+                    let held = Contents { messages, octets: octets + new };
+                    delivery.mailbox().quota().admit(held, size).map(|()| size)
+                })
             };
             // What is appended can be seen at once.
             match measured.and_then(|size| delivery.begin_commit().map(|()| size)) {
@@ -74,6 +87,9 @@ impl<'a> Appender<'a> {
                     starts.push(Start { at: new, line });
                     new += size;
                     sizes.push((at, size));
+                    if let Some(held) = &mut held {
+                        held.messages += 1;
+                    }
                 }
                 Err(error) => give(at, Err(error)),
             }

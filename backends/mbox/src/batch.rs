@@ -25,7 +25,7 @@ impl<'a> Batch<'a> {
     pub(crate) fn takes(&self, path: &Path, delivery: &'a Delivery) -> bool {
         let file = |delivery: &'a Delivery| {
             let mailbox = delivery.mailbox();
-            (mailbox.home(), mailbox.if_missing())
+            (mailbox.home(), mailbox.if_missing(), mailbox.if_no_folder())
         };
         self.path == path
             && self.octets.saturating_add(octets(delivery)) <= OCTETS_MAX

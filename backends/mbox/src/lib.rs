@@ -29,11 +29,14 @@ mod batch;
 mod content;
 mod dotlock;
 mod error;
+mod folder;
 mod id;
 mod lengths;
 mod lock;
 mod mailbox;
 mod owners;
+mod paths;
+mod quota;
 #[cfg(feature = "reader")]
 mod reader;
 mod render;
@@ -47,25 +50,24 @@ pub use render::Format;
 use append::Appender;
 use batch::Batch;
 use error::Unstored;
+use folder::{Account, Standing};
 use lock::Locking;
 use mailbox::{Mailbox as OpenMailbox, Mailboxes};
+use paths::Paths;
 use postino_files::{
     Dir, Files, Kind, Space, marker,
     root::{Root, Setup},
 };
 use postino_store::{
-    Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName,
-    PathTemplate, Room,
+    Delivery, DeliveryError, DeliveryId, FOLDERS_MAX, IfMissing, IfNoFolder, Lane, MailStore,
+    Mailbox, MailboxName, PathTemplate, Quota, Room,
 };
 #[cfg(feature = "reader")]
 use postino_store::{
     Finding, MailReader, MessageInfo, OpenMessage, ReadError, Repair, Verified, Visit,
 };
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use quota::{Counts, Limits};
+use std::{io, path::Path, sync::Arc};
 
 /// Deliveries to one file that run at the same time: they would only find each
 /// other's locks.
@@ -76,9 +78,6 @@ const TOGETHER: usize = 64;
 
 /// Tries to lock a file under whose name readers put others.
 const TRIES: usize = 3;
-
-/// The most octets a file name can have.
-const NAME_OCTETS_MAX: usize = 255;
 
 /// How an mbox store is set up.
 #[derive(Clone, Debug)]
@@ -107,12 +106,13 @@ impl Default for Options {
 
 /// A store of mbox files below one root.
 pub struct Mbox {
-    template: PathTemplate,
+    paths: Paths,
     files: Arc<dyn Files>,
     format: Format,
     root: Root,
     mailboxes: Mailboxes,
     locking: Locking,
+    counts: Counts,
     #[cfg(feature = "reader")]
     places: reader::Places,
 }
@@ -137,9 +137,10 @@ impl Mbox {
             }),
             mailboxes: Mailboxes::new(file_mode, directory_mode),
             locking: Locking::new(locks),
+            counts: Counts::default(),
             #[cfg(feature = "reader")]
             places: reader::Places::default(),
-            template,
+            paths: Paths::new(template),
             format,
             files,
         }
@@ -149,38 +150,19 @@ impl Mbox {
     pub fn opening(&self) -> Option<Opening> {
         self.root.opening()
     }
-
-    /// The mailbox's file below the root.
-    fn path(&self, mailbox: &MailboxName) -> Result<PathBuf, DeliveryError> {
-        let components = self
-            .template
-            .expand(mailbox)
-            .map_err(|error| DeliveryError::UnusableName(error.to_string()))?;
-        let unusable = |what: &str| Err(DeliveryError::UnusableName(what.to_owned()));
-        let file = components.last().map(String::as_str).unwrap_or_default();
-        if file.ends_with(dotlock::SUFFIX) {
-            return unusable("its file would be taken for another mailbox's lock file");
-        }
-        if file.len() + dotlock::SUFFIX.len() > NAME_OCTETS_MAX {
-            return unusable("its lock file's name would be longer than 255 octets");
-        }
-        if components.first().is_some_and(|first| first.starts_with(marker::NAME)) {
-            return unusable("the name is the marker's");
-        }
-        Ok(components.iter().collect())
-    }
 }
 
 impl MailStore for Mbox {
     fn deliver(&self, delivery: &Delivery) -> Result<DeliveryId, DeliveryError> {
-        let path = self.path(delivery.mailbox().name())?;
+        let path = self.paths.aim(delivery.mailbox().name())?;
         let mut result = Err(DeliveryError::Unanswered);
         self.store(&path, &[delivery], &mut |_, given| result = given);
         result
     }
 
     fn lane(&self, mailbox: &Mailbox) -> Lane {
-        let path = self.path(mailbox.name()).unwrap_or_else(|_| mailbox.name().as_str().into());
+        let path =
+            self.paths.aim(mailbox.name()).unwrap_or_else(|_| mailbox.name().as_str().into());
         let root = self.root.path_for(mailbox.home());
         Lane::of(root.join(path).to_string_lossy(), AT_ONCE, TOGETHER)
     }
@@ -188,7 +170,7 @@ impl MailStore for Mbox {
     fn deliver_batch(&self, deliveries: &[Delivery]) {
         let mut batch: Option<Batch<'_>> = None;
         for delivery in deliveries {
-            match self.path(delivery.mailbox().name()) {
+            match self.paths.aim(delivery.mailbox().name()) {
                 Err(error) => delivery.finish(Err(error)),
                 Ok(path) => {
                     if let Some(batch) = &mut batch
@@ -204,10 +186,10 @@ impl MailStore for Mbox {
         self.store_batch(batch);
     }
 
-    fn admit(&self, mailbox: &Mailbox, _size: Option<u64>) -> Result<(), DeliveryError> {
+    fn admit(&self, mailbox: &Mailbox, size: Option<u64>) -> Result<(), DeliveryError> {
         let files = &*self.files;
-        let path = self.path(mailbox.name())?;
-        let root = self.root.open_for(files, mailbox.home()).map_err(error::of_root)?;
+        let path = self.paths.inbox(mailbox.name())?;
+        let root = self.root_for(mailbox.home())?;
         let name = Path::new(path.file_name().unwrap_or_default());
         let is_there = match self.mailboxes.chain(files, root, &path, false)? {
             Some(chain) => mailbox::look(files, chain.dir(), name)?.is_some(),
@@ -215,7 +197,7 @@ impl MailStore for Mbox {
         };
         match mailbox.if_missing() {
             IfMissing::Refuse if !is_there => Err(self.no_such_mailbox(&path, mailbox.home())),
-            _ => Ok(()),
+            _ => self.admit_size(mailbox, &path, size),
         }
     }
 
@@ -245,11 +227,11 @@ impl MailStore for Mbox {
     }
 
     fn init(&self, mailboxes: &[MailboxName]) -> Result<(), DeliveryError> {
-        let paths =
-            mailboxes.iter().map(|mailbox| self.path(mailbox)).collect::<Result<Vec<_>, _>>()?;
+        let paths = |mailbox| Ok([self.paths.inbox(mailbox)?, self.paths.of(mailbox)?]);
+        let paths = mailboxes.iter().map(paths).collect::<Result<Vec<_>, DeliveryError>>()?;
         let files = &*self.files;
         self.root.make(files).map_err(error::of_root)?;
-        for path in paths {
+        for path in paths.into_iter().flatten() {
             let mailbox = self.mailbox(&path, None, IfMissing::Create)?;
             let failed = |doing| {
                 let path = mailbox.file.path();
@@ -261,6 +243,14 @@ impl MailStore for Mbox {
         }
         Ok(())
     }
+}
+
+/// Where a message for a folder goes.
+enum Place {
+    /// The account's mailbox.
+    Inbox,
+    /// The folder, which may be made.
+    Folder { make: bool },
 }
 
 /// How an attempt to store under the locks ended.
@@ -318,18 +308,31 @@ impl Mbox {
         if deliveries.iter().all(|delivery| delivery.is_withdrawn()) {
             return Err(DeliveryError::Expired.into());
         }
+        let inbox = self.paths.inbox(first.mailbox().name())?;
         let mut waiting: Vec<_> = deliveries.iter().copied().enumerate().collect();
         for _ in 0..TRIES {
             let wanted = first.mailbox();
-            let mailbox = self.mailbox(path, wanted.home(), wanted.if_missing())?;
+            let (path, mailbox) = match self.place(wanted, path, &inbox)? {
+                Place::Inbox => {
+                    (&*inbox, self.mailbox(&inbox, wanted.home(), wanted.if_missing())?)
+                }
+                Place::Folder { make } => {
+                    let root = self.root_for(wanted.home())?;
+                    match self.mailboxes.open(&*self.files, root, path, make)? {
+                        Some(mailbox) => (path, mailbox),
+                        None => continue, // it has gone since
+                    }
+                }
+            };
             let those: Vec<_> = waiting.iter().map(|(_, delivery)| *delivery).collect();
             let mut given = Vec::new();
-            let attempt = self.try_store_in(&mailbox, path, &those, &mut |nth, result| {
-                if let Some((at, _)) = waiting.get(nth) {
-                    given.push(*at);
-                    give(*at, result);
-                }
-            })?;
+            let attempt =
+                self.try_store_in(&mailbox, path, &inbox, &those, &mut |nth, result| {
+                    if let Some((at, _)) = waiting.get(nth) {
+                        given.push(*at);
+                        give(*at, result);
+                    }
+                })?;
             match attempt {
                 Attempt::Ended => return Ok(()),
                 Attempt::Replaced => waiting.retain(|(at, _)| !given.contains(at)),
@@ -342,11 +345,33 @@ impl Mbox {
         &self,
         mailbox: &OpenMailbox,
         path: &Path,
+        inbox: &Path,
         deliveries: &[&Delivery],
         give: Give<'_>,
     ) -> Result<Attempt, Unstored> {
         let files = &*self.files;
         let OpenMailbox { chain, name, file } = mailbox;
+        let limits = Limits::of(deliveries);
+        let home = deliveries.first().and_then(|delivery| delivery.mailbox().home());
+        // Its lock is that of the account's quota.
+        let account = match limits {
+            Limits::None => None,
+            _ if path == inbox => None,
+            _ => Some(self.mailbox(inbox, home, IfMissing::Create)?),
+        };
+        let account = account.as_ref();
+        let locks = account
+            .map(|OpenMailbox { chain, name, file }| {
+                self.locking.take(files, chain.dir(), name, file)
+            })
+            .transpose()?;
+        if let (Some(account), Some(locks)) = (account, &locks)
+            && !account.is_named(files)?
+        {
+            locks.set_torn(None);
+            return Ok(Attempt::Replaced);
+        }
+        let _account_locks = locks;
         let locks = self.locking.take(files, chain.dir(), name, file)?; // given back on drop
         let status = files
             .stat_file(file)
@@ -363,7 +388,12 @@ impl Mbox {
         mailbox::check(&status, file.path())?;
         let tail = tail::heal(files, file, status.size, locks.torn().as_ref())?;
         locks.set_torn(None);
-        let appender = Appender { files, file, locks: &locks, tail, format: self.format };
+        let account = Account { files, root: chain.root(), inbox };
+        let held = match limits {
+            Limits::None => None,
+            _ => Some(self.counts.held_beside(&account, path, file, limits)?),
+        };
+        let appender = Appender { files, file, locks: &locks, tail, format: self.format, held };
         let (written, ids) = appender.append(deliveries, give)?; // cut back on drop
         if !ids.is_empty() {
             self.mailboxes
@@ -373,12 +403,60 @@ impl Mbox {
             if is_replaced()? {
                 return Ok(Attempt::Replaced);
             }
+            let lengths = (tail.length, written.length());
+            self.counts.grown(status.identity, lengths, ids.len());
             written.keep();
         }
         for (at, id) in ids {
             give(at, Ok(id)); // from here 250 is true
         }
         Ok(Attempt::Ended)
+    }
+
+    /// Whether a message for the folder at `path` goes there.
+    fn place(&self, mailbox: &Mailbox, path: &Path, inbox: &Path) -> Result<Place, DeliveryError> {
+        if path == inbox {
+            return Ok(Place::Inbox);
+        }
+        let files = &*self.files;
+        let root = || self.root_for(mailbox.home());
+        match folder::look(files, root()?, path)? {
+            Standing::There => return Ok(Place::Folder { make: false }),
+            Standing::Absent if mailbox.if_no_folder() == IfNoFolder::Create => {
+                // The mailbox that it is to lie in is there, or is made.
+                self.mailbox(inbox, mailbox.home(), mailbox.if_missing())?;
+                let account = Account { files, root: &root()?, inbox };
+                if folder::has_fewer(&account, FOLDERS_MAX)? {
+                    return Ok(Place::Folder { make: true });
+                }
+            }
+            Standing::Absent | Standing::Obstructed => {}
+        }
+        Ok(Place::Inbox)
+    }
+
+    /// Whether a message of the size that was declared fits into the quota. Messages
+    /// are counted at the delivery alone.
+    fn admit_size(
+        &self,
+        mailbox: &Mailbox,
+        inbox: &Path,
+        size: Option<u64>,
+    ) -> Result<(), DeliveryError> {
+        let quota = Quota { messages: None, ..mailbox.quota() };
+        if quota.is_none() {
+            return Ok(());
+        }
+        let files = &*self.files;
+        let root = self.root_for(mailbox.home())?;
+        let account = Account { files, root: &root, inbox };
+        let held = self.counts.held(&account, None, Limits::Octets)?;
+        quota.admit(held, size.unwrap_or(0).max(1)) // the smallest message has an octet
+    }
+
+    /// The directory below which a user with this home has his mailbox.
+    fn root_for(&self, home: Option<&Path>) -> Result<Dir, DeliveryError> {
+        self.root.open_for(&*self.files, home).map_err(error::of_root)
     }
 
     /// The mailbox's file, not locked yet, made at need.
@@ -389,7 +467,7 @@ impl Mbox {
         if_missing: IfMissing,
     ) -> Result<OpenMailbox, DeliveryError> {
         let files = &*self.files;
-        let root = self.root.open_for(files, home).map_err(error::of_root)?;
+        let root = self.root_for(home)?;
         let make = if_missing == IfMissing::Create;
         match self.mailboxes.open(files, root, path, make)? {
             Some(mailbox) => Ok(mailbox),
@@ -410,7 +488,7 @@ impl Mbox {
     /// give it another name to read it.
     fn is_away(&self, path: &Path, home: Option<&Path>) -> Result<bool, DeliveryError> {
         let files = &*self.files;
-        let root = self.root.open_for(files, home).map_err(error::of_root)?;
+        let root = self.root_for(home)?;
         self.root.knows_missing(files, &root, path).map_err(error::of_root)?;
         let Some(chain) = self.mailboxes.chain(files, root, path, false)? else {
             return Ok(false);
@@ -434,7 +512,8 @@ fn room(space: Space) -> Room {
 #[cfg(feature = "reader")]
 impl Mbox {
     fn reading(&self) -> reader::Reader<'_> {
-        let Self { template, files, format, root, mailboxes, locking, places } = self;
+        let Self { paths, files, format, root, mailboxes, locking, places, .. } = self;
+        let template = paths.template();
         reader::Reader { template, files, format: *format, root, mailboxes, locking, places }
     }
 }
@@ -458,23 +537,27 @@ impl MailReader for Mbox {
         mailbox: &MailboxName,
         visit: Visit<'_, MessageInfo>,
     ) -> Result<(), ReadError> {
-        self.reading().messages(&self.path(mailbox)?, visit)
+        self.reading().messages(&self.paths.of(mailbox)?, visit)
     }
 
     fn find(&self, mailbox: &MailboxName, id: &str) -> Result<MessageInfo, ReadError> {
-        self.reading().find(&self.path(mailbox)?, id)
+        self.reading().find(&self.paths.of(mailbox)?, id)
     }
 
     fn open(&self, mailbox: &MailboxName, message: &MessageInfo) -> Result<OpenMessage, ReadError> {
-        self.reading().open(&self.path(mailbox)?, message)
+        self.reading().open(&self.paths.of(mailbox)?, message)
     }
 
     fn remove(&self, mailbox: &MailboxName, message: &MessageInfo) -> Result<(), ReadError> {
-        self.reading().remove(&self.path(mailbox)?, message)
+        self.reading().remove(&self.paths.of(mailbox)?, message)
     }
 
     fn remove_mailbox(&self, mailbox: &MailboxName) -> Result<(), ReadError> {
-        self.reading().remove_mailbox(&self.path(mailbox)?)
+        let path = self.paths.of(mailbox)?;
+        match mailbox.folder() {
+            None => self.reading().remove_account(&path),
+            Some(_) => self.reading().remove_mailbox(&path),
+        }
     }
 
     fn verify(

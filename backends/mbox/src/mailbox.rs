@@ -38,6 +38,11 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
+    /// The store's root.
+    pub(crate) fn root(&self) -> &Dir {
+        &self.root
+    }
+
     /// The directory that the mailbox lies in.
     pub(crate) fn dir(&self) -> &Dir {
         self.below.last().unwrap_or(&self.root)
@@ -55,6 +60,16 @@ pub(crate) struct Mailbox {
     pub(crate) chain: Chain,
     pub(crate) name: PathBuf,
     pub(crate) file: File,
+}
+
+impl Mailbox {
+    /// Whether the file still has its name.
+    pub(crate) fn is_named(&self, files: &dyn Files) -> Result<bool, DeliveryError> {
+        let failed = |cause| DeliveryError::io("look at the mailbox", self.file.path(), cause);
+        let status = files.stat_file(&self.file).map_err(failed)?;
+        let named = look(files, self.chain.dir(), &self.name)?;
+        Ok(named.is_some_and(|named| named.identity == status.identity))
+    }
 }
 
 impl Mailboxes {
@@ -218,7 +233,7 @@ pub(crate) fn fault(status: &Status, owners: Owners) -> Option<&'static str> {
     })
 }
 
-fn unfit(path: &Path, fault: &'static str) -> DeliveryError {
+pub(crate) fn unfit(path: &Path, fault: &'static str) -> DeliveryError {
     let cause = io::Error::new(io::ErrorKind::InvalidInput, format!("it {fault}"));
     let path = path.to_owned();
     DeliveryError::Misconfigured(Failure { doing: "deliver to", path, cause })

@@ -7,8 +7,12 @@ use super::{
     Reader,
     access::{NO_MBOX, TO_READ, open_strictly, stray},
 };
-use crate::{dotlock, render, tail};
-use postino_files::{Kind, Status, marker, root};
+use crate::{
+    dotlock,
+    folder::{self, Account},
+    render, tail,
+};
+use postino_files::{Dir, Kind, Status, marker, root};
 use postino_store::{DeliveryError, MailboxName, ReadError, Stray, Visit};
 use std::{
     ops::ControlFlow,
@@ -83,8 +87,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What lies as deep below the root as mailboxes do, and the directories on the
-    /// way that cannot be looked into.
+    /// What lies as deep below the root as mailboxes do, and where their folders lie;
+    /// and the directories that cannot be looked into.
     fn places(&self) -> Result<(Vec<PathBuf>, Vec<Stray>), ReadError> {
         let root = self.root()?;
         let (mut places, mut strays) = (Vec::new(), Vec::new());
@@ -101,12 +105,47 @@ impl Reader<'_> {
             },
         )
         .map_err(|cause| DeliveryError::io("list the store below", root.path(), cause))?;
+        let inboxes: Vec<_> = places.iter().filter_map(|path| self.inbox_of(path)).collect();
+        for inbox in inboxes {
+            let visited = self.visit_folders(&root, &inbox, &mut |entry| {
+                places.push(entry.path.to_owned());
+                ControlFlow::Continue(())
+            });
+            match visited {
+                Err(DeliveryError::Misconfigured(failure) | DeliveryError::Io(failure)) => {
+                    // Without a mailbox it is another program's.
+                    if places.contains(&inbox) {
+                        let why = format!("cannot be read: {}", failure.cause);
+                        strays.push(Stray { path: failure.path, why });
+                    }
+                }
+                visited => visited?,
+            }
+        }
         Ok((places, strays))
+    }
+
+    /// Visits what lies where an account's folders do.
+    pub(super) fn visit_folders(
+        &self,
+        root: &Dir,
+        inbox: &Path,
+        visit: folder::Visit<'_>,
+    ) -> Result<(), DeliveryError> {
+        folder::visit(&Account { files: &**self.files, root, inbox }, visit)
+    }
+
+    /// The mailbox whose folders would lie in the directory at this path, as a path.
+    pub(super) fn inbox_of(&self, directory: &Path) -> Option<PathBuf> {
+        let name = directory.file_name()?.to_str()?.strip_prefix('.')?;
+        let inbox = directory.with_file_name(name);
+        self.name_of(&inbox)?;
+        (folder::directory(&inbox)? == directory).then_some(inbox)
     }
 
     /// The mailbox that lies at this path below the root; none where that is a file
     /// of ours, or another program's that has nothing to do with mail.
-    fn mailbox_at(&self, path: &Path) -> Result<Option<MailboxName>, ReadError> {
+    pub(super) fn mailbox_at(&self, path: &Path) -> Result<Option<MailboxName>, ReadError> {
         let files = &**self.files;
         let file_name = path.file_name().unwrap_or_default().as_encoded_bytes();
         if is_ours(file_name)
@@ -134,13 +173,22 @@ impl Reader<'_> {
         if begin.is_empty() || begin == render::FROM {
             return Ok(Some(name));
         }
+        if is_hidden(path) {
+            return Ok(None); // readers keep files of their own beside folders
+        }
         Err(stray(&full, NO_MBOX))
     }
 
-    /// The mailbox that would lie at this path.
+    /// The mailbox, or the folder of one, that would lie at this path.
     pub(super) fn name_of(&self, path: &Path) -> Option<MailboxName> {
         let components: Option<Vec<&str>> = path.iter().map(|part| part.to_str()).collect();
-        self.template.mailbox(&components?)
+        let components = components?;
+        let (above, levels) = components.split_at_checked(self.template.depth())?;
+        if levels.is_empty() {
+            return self.template.mailbox(above);
+        }
+        let inbox = self.inbox_of(&above.iter().collect::<PathBuf>())?;
+        self.name_of(&inbox)?.in_folder(&levels.join("/")).ok()
     }
 }
 

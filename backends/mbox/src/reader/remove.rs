@@ -11,9 +11,9 @@ use super::{
     scan::{Found, Scanner},
 };
 use crate::{id, lock::Locks, mailbox::Chain, tail};
-use postino_files::Status;
+use postino_files::{Kind, Status};
 use postino_store::{DeliveryError, Failure, MessageInfo, ReadError};
-use std::{io, path::Path};
+use std::{io, ops::ControlFlow, path::Path};
 
 impl Reader<'_> {
     /// Removes a message, durably.
@@ -29,6 +29,27 @@ impl Reader<'_> {
             return Ok(replace::without(files, self.locking, mailbox, &status, gap)?);
         }
         Err(DeliveryError::Locked { holder: None }.into())
+    }
+
+    /// Removes an account's mailbox with its folders, durably: these first, so that a
+    /// crash leaves what removing it again removes.
+    pub(crate) fn remove_account(&self, inbox: &Path) -> Result<(), ReadError> {
+        let mut folders = Vec::new();
+        let root = self.root()?;
+        self.visit_folders(&root, inbox, &mut |entry| {
+            if entry.status.kind == Kind::File {
+                folders.push(entry.path.to_owned());
+            }
+            ControlFlow::Continue(())
+        })?;
+        for folder in folders {
+            match self.remove_mailbox(&folder) {
+                // Somebody else has, or no mail lies there.
+                Err(ReadError::Store(DeliveryError::NoSuchMailbox) | ReadError::Stray(_)) => {}
+                removed => removed?,
+            }
+        }
+        self.remove_mailbox(inbox)
     }
 
     /// Removes a mailbox, durably, and the directories above it that then are empty:

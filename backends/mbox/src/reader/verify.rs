@@ -17,12 +17,15 @@ use super::{
 };
 use crate::{
     dotlock::{self, Standing},
+    folder,
     mailbox::fault,
     owners::Owners,
 };
 use lost::Lost;
 use postino_files::{Dir, Kind, Lock, Status};
-use postino_store::{DeliveryError, Finding, FindingKind, ReadError, Remedy, Repair, Verified};
+use postino_store::{
+    DeliveryError, FOLDER_LEVELS_MAX, Finding, FindingKind, ReadError, Remedy, Repair, Verified,
+};
 use std::{
     ffi::OsStr,
     io,
@@ -132,19 +135,13 @@ impl Check<'_> {
                     Ok(dir) => self.directory(&dir, entry.below, levels),
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                     Err(cause) => {
-                        let what =
-                            format!("cannot be opened ({cause}): no mailbox in it is served");
-                        let advice = "give the store's user the right to read and search it";
-                        self.damage(entry.path(), what, advice, Remedy::Nothing);
+                        self.unopened(entry, &cause);
                         Ok(())
                     }
                 };
             }
             Kind::Directory => {
-                let what = "belongs to another user: no mailbox in it is served";
-                let advice =
-                    "if it is the store's, run the server and this as that user; else move it away";
-                self.stray(entry.path(), what, advice, Remedy::Nothing);
+                self.of_others(entry);
                 return Ok(());
             }
             _ if is_hidden(entry.below) => return Ok(()),
@@ -156,6 +153,21 @@ impl Check<'_> {
         let what = "lies where only directories of mailboxes should";
         self.stray(entry.path(), what, advice, Remedy::Nothing);
         Ok(())
+    }
+
+    /// A directory above mailboxes that cannot be opened.
+    fn unopened(&mut self, entry: &Entry<'_>, cause: &io::Error) {
+        let what = format!("cannot be opened ({cause}): no mailbox in it is served");
+        let advice = "give the store's user the right to read and search it";
+        self.damage(entry.path(), what, advice, Remedy::Nothing);
+    }
+
+    /// A directory above mailboxes that is not the store's.
+    fn of_others(&mut self, entry: &Entry<'_>) {
+        let what = "belongs to another user: no mailbox in it is served";
+        let advice =
+            "if it is the store's, run the server and this as that user; else move it away";
+        self.stray(entry.path(), what, advice, Remedy::Nothing);
     }
 
     /// What lies where a mailbox, or its lock file, can.
@@ -170,6 +182,11 @@ impl Check<'_> {
             };
         }
         if self.reader.name_of(entry.below).is_none() {
+            if let Some(inbox) = self.reader.inbox_of(entry.below)
+                && status.kind == Kind::Directory
+            {
+                return self.folders(entry, &inbox);
+            }
             if !is_hidden(entry.below) {
                 let advice = "if no program needs it, move it out of the store";
                 self.stray(entry.path(), NO_NAME, advice, Remedy::Nothing);
@@ -204,6 +221,67 @@ impl Check<'_> {
             ),
         };
         self.stray(entry.path(), fault, advice, remedy);
+        Ok(())
+    }
+
+    /// What lies where an account's folders can. Where its mailbox is not there it may
+    /// be another program's, but for what is an mbox.
+    fn folders(&mut self, entry: &Entry<'_>, inbox: &Path) -> Result<(), ReadError> {
+        let inbox = Path::new(inbox.file_name().unwrap_or_default());
+        let is_there = self.reader.files.stat(entry.dir, inbox);
+        let is_there = is_there.is_ok_and(|status| status.kind == Kind::File);
+        self.level(entry, FOLDER_LEVELS_MAX, is_there)
+    }
+
+    /// A directory in which folders lie, so many levels of them.
+    fn level(
+        &mut self,
+        directory: &Entry<'_>,
+        levels: usize,
+        is_accounts: bool,
+    ) -> Result<(), ReadError> {
+        let files = &**self.reader.files;
+        let failed = |path, cause| DeliveryError::io("look at", path, cause);
+        let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let dir = match files.open_dir(directory.dir, directory.name) {
+            Err(error) if gone(&error) => return Ok(()),
+            // Where there is no mailbox it is nobody's concern.
+            Err(_) if !is_accounts => return Ok(()),
+            Err(cause) => {
+                self.unopened(directory, &cause);
+                return Ok(());
+            }
+            Ok(dir) => dir,
+        };
+        let status = files.stat_dir(&dir).map_err(|cause| failed(dir.path().into(), cause))?;
+        if !self.owners.has_dir(status.owner) {
+            if is_accounts {
+                self.of_others(directory);
+            }
+            return Ok(());
+        }
+        let mut names =
+            files.read_dir(&dir, usize::MAX).map_err(|cause| failed(dir.path().into(), cause))?;
+        names.sort_unstable();
+        for name in &names {
+            let below = directory.below.join(name);
+            let entry = Entry { dir: &dir, name: Path::new(name), below: &below };
+            let octets = name.as_bytes();
+            let status = match files.stat(&dir, entry.name) {
+                Err(error) if gone(&error) => continue,
+                status => status.map_err(|cause| failed(entry.path(), cause))?,
+            };
+            if octets.starts_with(DRAFT.as_bytes()) || octets.starts_with(dotlock::ASIDE.as_bytes())
+            {
+                self.leftover(&entry)?;
+            } else if status.kind == Kind::Directory {
+                if levels > 1 && folder::is_level(octets) {
+                    self.level(&entry, levels - 1, is_accounts)?;
+                }
+            } else if is_accounts || matches!(self.reader.mailbox_at(&below), Ok(Some(_))) {
+                self.place(&entry, &status)?;
+            }
+        }
         Ok(())
     }
 
