@@ -31,6 +31,8 @@ mod folders;
 mod killed;
 #[path = "copy/live.rs"]
 mod live;
+#[path = "copy/mbox_folders.rs"]
+mod mbox_folders;
 #[path = "copy/rates.rs"]
 mod rates;
 #[path = "copy/refused.rs"]
