@@ -73,6 +73,9 @@ use std::{io, path::Path, sync::Arc};
 /// other's locks.
 const AT_ONCE: usize = 1;
 
+/// Folders of an account that are delivered to at the same time.
+const FOLDERS_AT_ONCE: usize = 4;
+
 /// Deliveries that share locks and sync.
 const TOGETHER: usize = 64;
 
@@ -161,10 +164,18 @@ impl MailStore for Mbox {
     }
 
     fn lane(&self, mailbox: &Mailbox) -> Lane {
-        let path =
-            self.paths.aim(mailbox.name()).unwrap_or_else(|_| mailbox.name().as_str().into());
         let root = self.root.path_for(mailbox.home());
-        Lane::of(root.join(path).to_string_lossy(), AT_ONCE, TOGETHER)
+        let key = |path| root.join(path).to_string_lossy().into_owned();
+        let (Ok(path), Ok(inbox)) =
+            (self.paths.aim(mailbox.name()), self.paths.inbox(mailbox.name()))
+        else {
+            return Lane::of(key(mailbox.name().as_str().into()), AT_ONCE, TOGETHER);
+        };
+        let (path, inbox) = (key(path), key(inbox));
+        let is_folder = path != inbox;
+        let lane = Lane::of(path, AT_ONCE, TOGETHER);
+        // The mailbox itself does not wait for its folders.
+        if is_folder { lane.within(inbox, FOLDERS_AT_ONCE) } else { lane }
     }
 
     fn deliver_batch(&self, deliveries: &[Delivery]) {
@@ -554,7 +565,7 @@ impl MailReader for Mbox {
 
     fn remove_mailbox(&self, mailbox: &MailboxName) -> Result<(), ReadError> {
         let path = self.paths.of(mailbox)?;
-        match mailbox.folder() {
+        match paths::folder_of(mailbox) {
             None => self.reading().remove_account(&path),
             Some(_) => self.reading().remove_mailbox(&path),
         }

@@ -29,7 +29,7 @@ impl Paths {
     /// The file of a mailbox or of a folder in it, below the root.
     pub(crate) fn of(&self, mailbox: &MailboxName) -> Result<PathBuf, DeliveryError> {
         let inbox = self.inbox(mailbox)?;
-        let Some(folder) = mailbox.folder() else { return Ok(inbox) };
+        let Some(folder) = folder_of(mailbox) else { return Ok(inbox) };
         folder::path(&inbox, folder).ok_or_else(|| {
             DeliveryError::UnusableName("the folder's file would be taken for another one".into())
         })
@@ -39,7 +39,7 @@ impl Paths {
     /// can have none, its mailbox's.
     pub(crate) fn aim(&self, mailbox: &MailboxName) -> Result<PathBuf, DeliveryError> {
         let inbox = self.inbox(mailbox)?;
-        Ok(mailbox.folder().and_then(|folder| folder::path(&inbox, folder)).unwrap_or(inbox))
+        Ok(folder_of(mailbox).and_then(|folder| folder::path(&inbox, folder)).unwrap_or(inbox))
     }
 
     /// The file of the account's mailbox itself.
@@ -61,4 +61,9 @@ impl Paths {
         }
         Ok(components.iter().collect())
     }
+}
+
+/// The folder; none for the mailbox itself, which may be called INBOX in any case.
+pub(crate) fn folder_of(mailbox: &MailboxName) -> Option<&str> {
+    mailbox.folder().filter(|folder| !folder.eq_ignore_ascii_case("inbox"))
 }

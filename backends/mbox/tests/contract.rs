@@ -30,10 +30,15 @@ impl Harness {
 
     /// A mailbox's file, found without the store's own code.
     fn file(&self, mailbox: &MailboxName) -> PathBuf {
-        let (local, domain) = mailbox.as_str().rsplit_once('@').unwrap();
-        match self.template {
-            "" => self.place.root().join(mailbox.as_str()),
-            _ => self.place.root().join(domain).join(local).join("mbox"),
+        let account = mailbox.account();
+        let (local, domain) = account.rsplit_once('@').unwrap();
+        let (directory, name) = match self.template {
+            "" => (self.place.root(), account),
+            _ => (self.place.root().join(domain).join(local), "mbox"),
+        };
+        match mailbox.folder() {
+            None => directory.join(name),
+            Some(folder) => directory.join(format!(".{name}")).join(folder),
         }
     }
 }
@@ -61,6 +66,14 @@ impl contract::Harness for Harness {
 
     fn line_ends(&self) -> contract::LineEndings {
         contract::LineEndings::Lf
+    }
+
+    fn keeps_folders(&self) -> bool {
+        true
+    }
+
+    fn nests_folders(&self) -> bool {
+        false
     }
 
     fn keeps_flags(&self) -> bool {

@@ -22,9 +22,10 @@ pub(crate) enum Missing {
     All,
 }
 
-/// What stands in the column for the folder.
+/// What stands in the column for the folder: nothing for the mailbox itself, which
+/// may be called INBOX in any case.
 pub(crate) fn folder(name: &MailboxName) -> &str {
-    name.folder().unwrap_or_default()
+    name.folder().filter(|folder| !folder.eq_ignore_ascii_case("inbox")).unwrap_or_default()
 }
 
 /// The row that a message for this mailbox goes into, made where that is allowed.
@@ -40,7 +41,7 @@ pub(crate) fn row_for(
         return Ok(Err(missing));
     }
     let inbox = row_made(connection, &name.inbox())?;
-    if name.folder().is_none()
+    if folder(name).is_empty()
         || mailbox.if_no_folder() == IfNoFolder::Inbox
         || folders(connection, name)? >= number(FOLDERS_MAX as u64)
     {

@@ -31,6 +31,10 @@ impl contract::Harness for Harness {
         messages(&foreign(&self.place.path()), mailbox.as_str())
     }
 
+    fn keeps_folders(&self) -> bool {
+        true
+    }
+
     /// Files beside the database, and rows that nothing refers to.
     fn residue(&self) -> Vec<String> {
         let own = ["mail.db", "mail.db-shm", "mail.db-wal"];

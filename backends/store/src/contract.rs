@@ -109,6 +109,11 @@ pub trait Harness {
         false
     }
 
+    /// Whether a folder that holds messages may have folders in it.
+    fn nests_folders(&self) -> bool {
+        true
+    }
+
     /// Whether [`Harness::arm`] works.
     fn faults(&self) -> bool {
         false

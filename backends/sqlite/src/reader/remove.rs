@@ -142,7 +142,7 @@ fn some_of(connection: &Connection, name: &MailboxName) -> Result<Option<Step>, 
 
 /// The row that is to go next: of an account its own last.
 fn next_row(connection: &Connection, name: &MailboxName) -> Result<Option<i64>, Fault> {
-    if name.folder().is_some() {
+    if !account::folder(name).is_empty() {
         return account::row(connection, name);
     }
     connection

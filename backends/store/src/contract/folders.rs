@@ -61,7 +61,8 @@ fn folder(text: &str) -> MailboxName {
 }
 
 fn a_folder_is_made(harness: &dyn Harness, store: &dyn MailStore) {
-    for text in ["a@d/Lists/2026", "a@d/Lists", "a@d/Grüße & \"x\"", "a@d/日本語/😊"] {
+    let above = if harness.nests_folders() { "a@d/Lists" } else { "a@d/Other" };
+    for text in ["a@d/Lists/2026", above, "a@d/Grüße & \"x\"", "a@d/日本語/😊"] {
         let folder = folder(text);
         made(store, &folder, BODY);
         assert_stored(harness, &folder, &[BODY], text);
@@ -89,7 +90,8 @@ fn inbox_instead(harness: &dyn Harness, store: &dyn MailStore) {
 }
 
 fn alike(harness: &dyn Harness, store: &dyn MailStore) {
-    let names = ["a@d/x/y", "a@d/X/y", "a@d/x", "a@d/x&AC4-y", "a@d/&", "b@d/x"];
+    let above = if harness.nests_folders() { "a@d/x" } else { "a@d/x.y" };
+    let names = ["a@d/x/y", "a@d/X/y", above, "a@d/x&AC4-y", "a@d/&", "b@d/x"];
     for text in names {
         made(store, &folder(text), format!("Subject: {text}\r\n\r\n").as_bytes());
     }
@@ -194,7 +196,7 @@ fn folders_are_listed(_: &dyn Harness, store: &dyn MailStore, reader: &dyn MailR
     for text in names {
         made(store, &folder(text), BODY);
     }
-    names.sort_unstable();
+    names.sort_unstable_by_key(|text| folder(text));
     assert_eq!(listed(reader), names);
     for text in names {
         let folder = folder(text);
@@ -214,7 +216,8 @@ fn folders_are_listed(_: &dyn Harness, store: &dyn MailStore, reader: &dyn MailR
 }
 
 fn removing(harness: &dyn Harness, store: &dyn MailStore, reader: &dyn MailReader) {
-    for text in ["a@d", "a@d/x", "a@d/x/y", "a@d/z", "b@d", "b@d/x"] {
+    let below = if harness.nests_folders() { "a@d/x/y" } else { "a@d/y" };
+    for text in ["a@d", "a@d/x", below, "a@d/z", "b@d", "b@d/x"] {
         made(store, &folder(text), BODY);
         made(store, &folder(text), OTHER);
     }
@@ -232,7 +235,7 @@ fn removing(harness: &dyn Harness, store: &dyn MailStore, reader: &dyn MailReade
         removed.unwrap_or_else(|error| panic!("{text}: {error}"));
     };
     remove("a@d/x");
-    assert_eq!(listed(reader), ["a@d", "a@d/x/y", "a@d/z", "b@d", "b@d/x"]);
+    assert_eq!(listed(reader), ["a@d", below, "a@d/z", "b@d", "b@d/x"]);
     assert!(reader.remove_mailbox(&folder("a@d/x")).is_err(), "it is gone");
     remove("a@d");
     assert_eq!(listed(reader), ["b@d", "b@d/x"]);
