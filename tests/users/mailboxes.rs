@@ -111,6 +111,58 @@ fn a_users_file_of_docker_mailservers_serves_unchanged() {
     daemon.stop();
 }
 
+#[test]
+fn every_store_keeps_the_folders_and_quotas_of_the_accounts() {
+    for store in ["maildir:mail", "mbox:mail", "sqlite:db"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("users");
+        fs::write(&file, "a@d.example:x::::::quota=0,3\nb@d.example:x\n").unwrap();
+        let (kind, name) = store.split_once(':').unwrap();
+        let store = format!("{kind}:{}", folder.path().join(name).display());
+        let users = format!("--users=file:{}", file.display());
+        let daemon = Daemon::start(&[
+            "--listen=127.0.0.1:0",
+            "--hostname=mx",
+            "--detail=create",
+            &format!("--store={store}"),
+            &users,
+        ]);
+        let mut client = Client::connect(daemon.address());
+        client.open();
+        for recipient in ["a@d.example", "a+Lists@d.example", "a+Lists@d.example", "b@d.example"] {
+            assert!(client.send(recipient).starts_with("250 2.0.0"), "{store} {recipient}");
+        }
+        for recipient in ["a@d.example", "a+Lists@d.example", "a+new@d.example"] {
+            client.say(format!("MAIL FROM:<>\r\nRCPT TO:<{recipient}>\r\n"));
+            client.until("250 2.1.0");
+            let mut reply = client.line();
+            // Some stores count messages at the delivery alone.
+            if reply.starts_with("250 ") {
+                client.say("DATA\r\n");
+                client.until("354 ");
+                client.say("Subject: x\r\n\r\ntext\r\n.\r\n");
+                reply = client.line();
+            } else {
+                client.say("RSET\r\n");
+                client.until("250 ");
+            }
+            assert!(reply.starts_with("452 4.2.2 "), "{store} {recipient}: {reply}");
+        }
+        daemon.stop();
+        #[cfg(feature = "tools")]
+        {
+            let mut list = Command::new(postino());
+            let list = list.args(["mailboxes", "--store", &store]).output().unwrap();
+            let shown = String::from_utf8(list.stdout.clone()).unwrap();
+            let listed = |name: &str| shown.split_whitespace().any(|word| word == name);
+            assert!(
+                listed("a@d.example/Lists") && listed("b@d.example"),
+                "{store}: {shown} {list:?}"
+            );
+        }
+    }
+}
+
 #[cfg(feature = "tools")]
 #[test]
 fn deliver_takes_a_name_without_a_domain_in_the_default_one() {

@@ -6,10 +6,10 @@ mod common;
 
 use common::{Place, deliver, deliver_to, mailbox, names};
 use postino_files::{Kernel, testing::Recording};
-use postino_maildir::Maildir;
+use postino_maildir::{Maildir, Options};
 use postino_store::{
     DeliveryError, DeliveryId, IfMissing, IfNoFolder, MailReader, MailStore, Mailbox, MailboxName,
-    Quota, Repair,
+    PathTemplate, Quota, Repair,
 };
 use std::{
     fs,
@@ -191,4 +191,30 @@ fn a_folder_that_can_have_no_directory_is_refused_at_rcpt_and_is_the_inbox_to_a_
     }
     assert_eq!(names(&place.root().join("alice")), ["cur", "new", "tmp"]);
     assert_eq!(names(&place.root().join("alice/new")).len(), 5);
+}
+
+#[test]
+fn folders_and_quotas_below_a_home_are_its_users_own() {
+    let place = Place::new();
+    let template = PathTemplate::parse("%h/mail/Maildir").unwrap();
+    let store = Maildir::new(template, Options::default(), Arc::new(Kernel::new()));
+    MailStore::open(&store).unwrap();
+    let to = |home: &str| {
+        let home = place.above().join(home);
+        fs::create_dir_all(&home).unwrap();
+        let quota = Quota { octets: None, messages: Some(2) };
+        let alice = mailbox("alice", IfMissing::Create).in_folder("Lists/2026", IfNoFolder::Create);
+        alice.unwrap().with_home(home).with_quota(quota)
+    };
+    for home in ["alice", "bob"] {
+        deliver(&store, to(home)).unwrap();
+        deliver(&store, to(home)).unwrap();
+        for refused in [deliver(&store, to(home)).map(drop), store.admit(&to(home), Some(1))] {
+            assert!(matches!(refused, Err(DeliveryError::OverQuota { .. })), "{refused:?}");
+        }
+        let maildir = place.above().join(home).join("mail/Maildir");
+        assert_eq!(fs::read_dir(maildir.join(".Lists.2026/new")).unwrap().count(), 2);
+        assert!(maildir.join("maildirsize").is_file());
+    }
+    assert_ne!(store.lane(&to("alice")).key(), store.lane(&to("bob")).key());
 }

@@ -8,14 +8,18 @@ use common::{
     Place, STORED, deliver, deliver_to, listed, mailbox, mailboxes, messages, names, read, reading,
     walk,
 };
-use postino_files::{Kernel, process, testing::Recording};
+use postino_files::{
+    Kernel, process,
+    testing::{Call, Failing, Fault, Recording},
+};
 use postino_mbox::{Mbox, Options};
 use postino_store::{
-    DeliveryError, FindingKind, IfMissing, IfNoFolder, MailStore, Mailbox, MailboxName, ReadError,
-    Remedy, Repair,
+    DeliveryError, FindingKind, IfMissing, IfNoFolder, MailStore, Mailbox, MailboxName,
+    PathTemplate, Quota, ReadError, Remedy, Repair,
 };
 use std::{
     fs,
+    ops::ControlFlow,
     os::unix::fs::{PermissionsExt, symlink},
     path::PathBuf,
     process::Command,
@@ -293,4 +297,74 @@ fn init_makes_a_folder_with_its_mailbox() {
     let store: Mbox = place.open();
     store.init(&[parse("alice/a/b")]).unwrap();
     assert_eq!(walk(&place.root()), [".alice", ".alice/a", ".alice/a/b", ".postino", "alice"]);
+}
+
+#[test]
+fn folders_and_quotas_below_a_home_are_its_users_own() {
+    let place = Place::new();
+    let store = Mbox::new(
+        PathTemplate::parse("%h/mail/inbox").unwrap(),
+        Options::default(),
+        Arc::new(Kernel::new()),
+    );
+    store.open().unwrap();
+    let to = |home: &str| {
+        let home = place.above().join(home);
+        fs::create_dir_all(&home).unwrap();
+        let quota = Quota { octets: None, messages: Some(2) };
+        made("Lists/2026").with_home(home).with_quota(quota)
+    };
+    for home in ["alice", "bob"] {
+        deliver(&store, to(home)).unwrap();
+        deliver(&store, to(home)).unwrap();
+        let over = deliver(&store, to(home));
+        assert!(matches!(over, Err(DeliveryError::OverQuota { .. })), "{over:?}");
+        let full = Quota { octets: Some(1), messages: None };
+        let refused = store.admit(&to(home).with_quota(full), Some(1));
+        assert!(matches!(refused, Err(DeliveryError::OverQuota { .. })), "{refused:?}");
+        let folder = place.above().join(home).join("mail/.inbox/Lists/2026");
+        assert_eq!(messages(&folder).len(), 2);
+    }
+    assert_ne!(store.lane(&to("alice")).key(), store.lane(&to("bob")).key());
+    assert_eq!(walk(place.above()).iter().filter(|path| path.ends_with("/mail")).count(), 2);
+}
+
+#[test]
+fn folders_that_cannot_be_looked_for_are_told() {
+    let place = Place::new();
+    let files = Arc::new(Failing::new(Arc::new(Kernel::new())));
+    let store = place.store_with("", files.clone(), Options::default());
+    store.open().unwrap();
+    deliver(&store, made("a/x")).unwrap();
+    let reader = reading(&store);
+    let (mut told, mut found) = (0, 0);
+    for call in [Call::OpenDir, Call::ReadDir] {
+        for n in 1.. {
+            let (mut names, mut strays) = (Vec::new(), Vec::new());
+            files.arm_only(call, n, Fault::Denied);
+            let listed = reader.mailboxes(&mut |mailbox| {
+                match mailbox {
+                    Ok(name) => names.push(name.to_string()),
+                    Err(stray) => strays.push(stray.to_string()),
+                }
+                ControlFlow::Continue(())
+            });
+            if !files.disarm() {
+                break;
+            }
+            let is_told = strays.iter().any(|stray| stray.contains("Permission denied"));
+            assert!(
+                listed.is_err() || is_told || names == ["alice", "alice/a/x"],
+                "{call:?} {n}: {names:?} {strays:?}"
+            );
+            told += usize::from(is_told && names == ["alice"]);
+            files.arm_only(call, n, Fault::Denied);
+            let verified = reader.verify(Repair::No, &mut |finding| {
+                found += usize::from(finding.what.contains("cannot be opened"));
+            });
+            let failed = files.disarm();
+            assert!(verified.is_ok() || failed, "{verified:?}");
+        }
+    }
+    assert!(told >= 2 && found >= 1, "{told} {found}");
 }

@@ -5,10 +5,12 @@
 mod common;
 
 use common::{HEADER, Place, deliver, delivery, mailbox, messages, read, reading, walk};
+use postino_files::process;
 use postino_mbox::{LockKind, Mbox, Options};
 use postino_store::{DeliveryError, IfMissing, IfNoFolder, MailStore, Mailbox, Quota};
 use std::{
     fs,
+    os::unix::fs::chown,
     path::Path,
     sync::{
         Arc,
@@ -191,4 +193,21 @@ fn a_folder_waits_for_the_mailboxs_lock_where_there_is_a_quota_alone() {
         fs::remove_file(place.dotlock()).unwrap();
         deliver(&store, folder(alice(Some(KIB), None))).unwrap();
     }
+}
+
+#[test]
+fn what_a_stranger_puts_among_the_folders_takes_no_room() {
+    if process::user() != 0 {
+        return;
+    }
+    let place = Place::new();
+    let store = place.open();
+    let quota = || alice(Some(10 * KIB), None);
+    deliver(&store, quota()).unwrap();
+    let folders = place.root().join(".alice");
+    fs::create_dir(&folders).unwrap();
+    fs::write(folders.join("large"), vec![b'x'; 20 * 1024]).unwrap();
+    assert!(is_over(&deliver(&store, quota())));
+    chown(folders.join("large"), Some(54_321), None).unwrap();
+    deliver(&store, quota()).unwrap();
 }
