@@ -6,8 +6,9 @@
 //! up, and that is all that is asked of the system.
 
 pub use super::reader::Shown;
+pub use super::sources::{Role, Sources};
 use super::{
-    ConfigError, DEFAULT_FILE, Given, SETTINGS,
+    ConfigError, DEFAULT_FILE, SETTINGS,
     file::{self, Contents},
     parsing::{
         bare_newlines, domain, group, log_level, memory_budget, over_quota, parsed, percent, size,
@@ -15,6 +16,7 @@ use super::{
     },
     reader::Reader,
     recipients::mixes_domains,
+    sources::DEFAULT_STORE,
 };
 use crate::{
     delivery,
@@ -33,9 +35,6 @@ use std::{
     sync::Arc,
     thread,
 };
-
-/// The store where neither flag nor file names one.
-pub(super) const DEFAULT_STORE: &str = "maildir:./mail";
 
 /// Where large messages wait if the store has no directory for them.
 const DEFAULT_SPOOL: &str = "/var/tmp";
@@ -62,34 +61,6 @@ const NEED_RESTART: &[&str] = &[
     "group",
     "log",
 ];
-
-/// What the settings are for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// The daemon.
-    Serve,
-    /// One session on descriptor 0.
-    Inetd,
-    /// One message on descriptor 0.
-    #[cfg(feature = "tools")]
-    Deliver,
-}
-
-/// Where settings come from, to be read again at a reload.
-#[derive(Clone, Debug)]
-pub struct Sources {
-    /// What they are for.
-    pub role: Role,
-    /// The stores that there are.
-    pub stores: Stores,
-    /// The flags.
-    pub flags: Given,
-    /// The file that `--config` names.
-    pub file: Option<String>,
-    /// The users file in force, at a reload: it keeps its table where the file is
-    /// no good now.
-    pub users_file: Option<Arc<UsersFile>>,
-}
 
 /// All settings, checked.
 pub struct Effective {
@@ -144,28 +115,6 @@ impl Sources {
             users_rules: None,
         };
         reader.read(found, filing)
-    }
-}
-
-impl Role {
-    /// Whether it serves clients that come by themselves.
-    fn listens(self) -> bool {
-        self == Self::Serve
-    }
-
-    /// Whether it hands one message in, whose MTA has accepted it already.
-    pub(super) fn delivers(self) -> bool {
-        // Which role that is, only some builds have.
-        !matches!(self, Self::Serve | Self::Inetd)
-    }
-
-    /// What counts for it of a file that it shares with the daemon.
-    fn settings_of(self, mut file: Given) -> Given {
-        if self.delivers() {
-            // Its standard error is what the MTA reads.
-            file.remove("log");
-        }
-        file
     }
 }
 

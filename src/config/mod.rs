@@ -2,7 +2,8 @@
 //!
 //! Lives here: one table of all settings ([`flags`]), the file as it stands
 //! ([`mod@file`], with its rules for filing), texts as values ([`values`], `parsing`),
-//! and all of it checked ([`effective`] and `recipients`, by `reader`).
+//! and all of it checked ([`effective`] and `recipients`, by `reader`; where it comes
+//! from is `sources`).
 //! May not: bind or change anything; a wrong setting is found before that.
 
 pub mod effective;
@@ -12,6 +13,7 @@ pub mod flags;
 mod parsing;
 mod reader;
 mod recipients;
+mod sources;
 pub mod values;
 
 pub use effective::Effective;

@@ -6,11 +6,11 @@
 //! has to be a user's is looked up.
 
 use super::{
-    effective::{DEFAULT_STORE, Sources},
     parsing::{
         UsersKind, account_quota, delimiter, detail, domain_lower, mailbox, store_root, users_kind,
     },
     reader::Reader,
+    sources::{DEFAULT_STORE, Sources},
 };
 use crate::{
     stores::{self, Stores},
