@@ -5,7 +5,7 @@
 //! Holds: it is found by its path for each delivery; nobody but its user and root
 //! can have put anything into the way below it.
 
-use crate::{Dir, Files, process, root::RootError};
+use crate::{Dir, Files, process, root_error::RootError};
 use std::{io, path::Path};
 
 /// Whoever may do everything anyhow.
@@ -51,7 +51,7 @@ pub fn open(files: &dyn Files, home: Option<&Path>) -> Result<Dir, RootError> {
 #[cfg(test)]
 mod tests {
     use super::open;
-    use crate::{Kernel, root::RootError};
+    use crate::{Kernel, root_error::RootError};
     use std::{
         fs::{self, Permissions},
         os::unix::fs::PermissionsExt,

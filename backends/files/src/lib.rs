@@ -39,6 +39,7 @@ pub mod lost;
 pub mod marker;
 pub mod process;
 pub mod root;
+mod root_error;
 #[cfg(feature = "testing")]
 pub mod testing;
 

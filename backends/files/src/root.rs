@@ -8,12 +8,13 @@
 //! heals the store without a restart, and no descriptor that is kept open between
 //! deliveries keeps it mounted.
 
+pub use crate::root_error::RootError;
+
 use crate::{Dir, Files, Identity, Space, home, marker};
 use rustix::io::Errno;
 use std::{
-    error,
     ffi::OsString,
-    fmt, io,
+    io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -36,45 +37,6 @@ pub enum Opening {
     /// It holds something but no marker: served as long as it is the same
     /// directory; `postino init` marks it.
     Unmarked,
-}
-
-/// Why the root cannot be used.
-#[derive(Debug)]
-pub enum RootError {
-    /// The store is not there.
-    Missing {
-        /// What is missing, and what to do.
-        what: String,
-    },
-    /// A call failed.
-    Failed {
-        /// What it was for, as a verb and its object.
-        doing: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// The system's answer.
-        cause: io::Error,
-    },
-}
-
-impl fmt::Display for RootError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing { what } => f.write_str(what),
-            Self::Failed { doing, path, cause } => {
-                write!(f, "cannot {doing} {}: {cause}", path.display())
-            }
-        }
-    }
-}
-
-impl error::Error for RootError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Self::Missing { .. } => None,
-            Self::Failed { cause, .. } => Some(cause),
-        }
-    }
 }
 
 /// What a store tells of itself.
