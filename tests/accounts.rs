@@ -1,5 +1,6 @@
-//! What accounts hold, from end to end: quotas under load. The stores are read by
-//! programs that others wrote.
+//! What accounts hold and where their mail goes, from end to end: quotas under load,
+//! folders that hostile details name. The stores are read by programs that others
+//! wrote.
 //!
 //! One that is not installed skips its test with a line on standard error; under
 //! `CI=true` that is a failure.
@@ -17,6 +18,8 @@ mod daemon;
 #[allow(dead_code, reason = "shared with tests/clients.rs, which needs more of it")]
 mod program;
 
+#[path = "accounts/details.rs"]
+mod details;
 #[path = "accounts/doveadm.rs"]
 mod doveadm;
 #[path = "accounts/quotas.rs"]
