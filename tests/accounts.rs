@@ -1,6 +1,6 @@
 //! What accounts hold and where their mail goes, from end to end: quotas under load,
-//! folders that hostile details name. The stores are read by programs that others
-//! wrote.
+//! folders that hostile details name, users files made for Dovecot. The stores are read
+//! by programs that others wrote.
 //!
 //! One that is not installed skips its test with a line on standard error; under
 //! `CI=true` that is a failure.
@@ -22,7 +22,11 @@ mod program;
 mod details;
 #[path = "accounts/doveadm.rs"]
 mod doveadm;
+#[path = "accounts/dovecot.rs"]
+mod dovecot;
 #[path = "accounts/quotas.rs"]
 mod quotas;
 #[path = "accounts/store.rs"]
 mod store;
+#[path = "accounts/users_files.rs"]
+mod users_files;
