@@ -26,5 +26,7 @@ mod size;
 mod commits;
 #[path = "stores_load/kill.rs"]
 mod kill;
+#[path = "stores_load/locked_folders.rs"]
+mod locked_folders;
 #[path = "stores_load/mbox.rs"]
 mod mbox;

@@ -30,13 +30,18 @@ impl Session {
     /// Delivers the message of this number; gives the line behind its data. An
     /// error is a connection that has ended before it.
     pub(crate) fn deliver(&mut self, number: Number, recipient: &str) -> io::Result<String> {
+        self.begin(number, recipient)?;
+        self.line()
+    }
+
+    /// The same up to the final dot.
+    pub(crate) fn begin(&mut self, number: Number, recipient: &str) -> io::Result<()> {
         let commands = format!("MAIL FROM:<>\r\nRCPT TO:<{recipient}>\r\nDATA\r\n");
         self.0.get_mut().write_all(commands.as_bytes())?;
         self.until("354 ")?;
         let mut text = numbered::text(number);
         text.push_str(".\r\n");
-        self.0.get_mut().write_all(text.as_bytes())?;
-        self.line()
+        self.0.get_mut().write_all(text.as_bytes())
     }
 
     fn until(&mut self, beginning: &str) -> io::Result<()> {
@@ -50,7 +55,7 @@ impl Session {
     }
 
     /// A whole line: half of one says nothing.
-    fn line(&mut self) -> io::Result<String> {
+    pub(crate) fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         self.0.read_line(&mut line)?;
         match line.strip_suffix("\r\n") {
