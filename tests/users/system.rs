@@ -183,3 +183,42 @@ fn mboxes_in_a_spool_of_debians_modes_are_their_users_and_the_groups() {
     names.retain(|name| !three.names().any(|user| user == name));
     assert_eq!(names, [".postino"], "no lock file is left");
 }
+
+#[test]
+fn a_lock_file_that_another_user_planted_in_the_spool_holds_no_mail_past_its_age() {
+    if !can_make() {
+        return;
+    }
+    let three = Three::new("l");
+    let spool = three.folder.path().join("spool");
+    fs::create_dir(&spool).unwrap();
+    succeed(Command::new("chgrp").arg("mail").arg(&spool));
+    fs::set_permissions(&spool, Permissions::from_mode(0o2775)).unwrap();
+    let store = format!("mbox:{}/%n", spool.display());
+    let daemon = three.serve(&store, &["--mail-group=mail", "--lock-wait=1s"]);
+    let [alice, bob, _] = &three.users;
+    let lock = spool.join(format!("{}.lock", bob.name()));
+    // Of a process that lives.
+    fs::write(&lock, format!("{}\n", std::process::id())).unwrap();
+    chown(&lock, Some(alice.ids().0), None).unwrap();
+    let mut client = Client::connect(daemon.address());
+    client.open();
+    let address = format!("{}@localhost", bob.name());
+    for when in ["now", "4 minutes ago", "tomorrow"] {
+        succeed(Command::new("touch").args(["-d", when]).arg(&lock));
+        let reply = client.send(&address);
+        assert!(reply.starts_with("450 4.2.0 "), "{when}: {reply}");
+    }
+    let held = format!("the lock file of uid {}", alice.ids().0);
+    until(|| daemon.log(), || daemon.log().contains(&held));
+    // Nobody else's mail waits for it.
+    let reply = client.send(&format!("{}@localhost", alice.name()));
+    assert!(reply.starts_with("250 2.0.0 "), "{reply}");
+    succeed(Command::new("touch").args(["-d", "6 minutes ago"]).arg(&lock));
+    let reply = client.send(&address);
+    assert!(reply.starts_with("250 2.0.0 "), "{reply}");
+    daemon.stop();
+    let text = fs::read_to_string(spool.join(bob.name())).unwrap();
+    assert_eq!(text.matches("\nSubject: ").count(), 1, "{text}");
+    assert!(!lock.exists());
+}
