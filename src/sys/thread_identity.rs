@@ -12,15 +12,19 @@
 //! in a file system of his own (FUSE): as long as they are not his, he may do
 //! nothing to a thread that acts for him. The ids by which files are opened and
 //! made follow the effective ones, and with an effective id that is not root's a
-//! thread has no capability in force. The C library's calls would change all
-//! threads, so these are the kernel's. The umask is the whole process's and stays.
+//! thread has no capability in force, unless its secure bits say so, for which it is
+//! asked. The C library's calls would change all threads, so these are the kernel's.
+//! The umask is the whole process's and stays.
 
 #![allow(unsafe_code, reason = "rustix has no getresuid and getresgid")]
 
 use super::credentials::Identity;
 use rustix::{
     process::getgroups,
-    thread::{Gid, Uid, set_thread_groups, set_thread_res_gid, set_thread_res_uid},
+    thread::{
+        CapabilitySet, Gid, Uid, capabilities, set_thread_groups, set_thread_res_gid,
+        set_thread_res_uid,
+    },
 };
 use std::{
     io::{self, Write as _},
@@ -43,13 +47,16 @@ pub struct Assumed {
     _of_this_thread: PhantomData<*const ()>,
 }
 
-/// A thread's ids: real, effective, saved.
+/// A thread's ids: real, effective, saved; and what it may do beyond them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Ids {
     users: [u32; 3],
     groups: [u32; 3],
-    /// In the kernel's order.
+    /// Sorted: the kernel's order is that of its own numbers, which in a user namespace
+    /// are others.
     supplementary: Vec<u32>,
+    /// Those in force.
+    capabilities: CapabilitySet,
 }
 
 impl Assumed {
@@ -72,6 +79,7 @@ impl Assumed {
             users: [real_user, *uid, saved_user],
             groups: [real_group, *gid, saved_group],
             supplementary,
+            capabilities: CapabilitySet::empty(),
         };
         // From here on the drop undoes whatever was done.
         let assumed = Self { before, _of_this_thread: PhantomData };
@@ -79,11 +87,15 @@ impl Assumed {
         set_groups(&wanted.supplementary)?;
         set_thread_res_gid(None, Gid::from_raw(*gid), None)?;
         set_thread_res_uid(None, Uid::from_raw(*uid), None)?;
-        if Ids::of_this_thread()? == wanted {
-            Ok(assumed)
-        } else {
-            Err(io::Error::other("the thread's ids are not those that it was given"))
+        let found = Ids::of_this_thread()?;
+        if found == wanted {
+            return Ok(assumed);
         }
+        Err(io::Error::other(if found.capabilities == wanted.capabilities {
+            "the thread's ids are not those that it was given"
+        } else {
+            "the thread keeps rights of root's; start it without the secure bit no-setuid-fixup"
+        }))
     }
 
     fn give_back(&self) -> io::Result<()> {
@@ -124,8 +136,9 @@ impl Ids {
         let [real, effective, saved] = &mut groups;
         // SAFETY: as above.
         check(unsafe { libc::getresgid(real, effective, saved) })?;
-        let supplementary = getgroups()?.into_iter().map(Gid::as_raw).collect();
-        Ok(Self { users, groups, supplementary })
+        let mut supplementary: Vec<u32> = getgroups()?.into_iter().map(Gid::as_raw).collect();
+        supplementary.sort_unstable();
+        Ok(Self { users, groups, supplementary, capabilities: capabilities(None)?.effective })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Assumed, Ids};
 use crate::sys::credentials::Identity;
+use rustix::thread::{CapabilitiesSecureBits, set_capabilities_secure_bits};
 use std::{
     fs,
     os::unix::{
@@ -22,6 +23,9 @@ const OTHER_GID: u32 = 54_323;
 /// A program of the user's that prints each way in which it is not refused.
 const TRIES: &str = include_str!("tries.py");
 
+/// Runs a program where the kernel's numbers of groups are in another order.
+const NAMESPACE: &str = include_str!("namespace.py");
+
 fn user() -> Identity {
     Identity { uid: UID, gid: GID, groups: vec![OTHER_GID, GID] }
 }
@@ -40,10 +44,19 @@ fn in_child(name: &str) -> bool {
     }
     let program = std::env::current_exe().unwrap();
     let filter = format!("sys::thread_identity::tests::{name}");
-    let child = Command::new(program).args(["--exact", &filter]).env(CHILD, "1").output();
-    let child = child.unwrap();
-    let output = String::from_utf8_lossy(&child.stdout);
-    assert!(child.status.success() && output.contains("1 passed"), "{output}");
+    let passes = |command: &mut Command| {
+        let child = command.args(["--exact", &filter]).env(CHILD, "1").output().unwrap();
+        let output = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && output.contains("1 passed"), "{child:?}");
+    };
+    passes(&mut Command::new(&program));
+    let namespace =
+        |program: &Path| Command::new("python3").args(["-c", NAMESPACE]).arg(program).output();
+    if namespace(Path::new("true")).is_ok_and(|output| output.status.success()) {
+        passes(Command::new("python3").args(["-c", NAMESPACE]).arg(&program));
+    } else {
+        println!("this system has no user namespaces for us");
+    }
     false
 }
 
@@ -123,6 +136,18 @@ fn what_cannot_be_assumed_leaves_the_thread_as_it_was() {
         assert!(Assumed::take(&identity).is_err());
         assert_eq!(Ids::of_this_thread().unwrap(), before);
     }
+}
+
+#[test]
+fn a_thread_that_would_keep_roots_rights_as_another_user_does_not_become_him() {
+    if !in_child("a_thread_that_would_keep_roots_rights_as_another_user_does_not_become_him") {
+        return;
+    }
+    set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP).unwrap();
+    let before = Ids::of_this_thread().unwrap();
+    let error = Assumed::take(&user()).unwrap_err();
+    assert!(error.to_string().contains("no-setuid-fixup"), "{error}");
+    assert_eq!(Ids::of_this_thread().unwrap(), before);
 }
 
 #[test]
