@@ -312,6 +312,9 @@ fn judge(
             Err(DeliveryError::Misconfigured(failure)) if status.owner != process::user() => {
                 return Err(obstructed(failure));
             }
+            // Its owner can keep others from opening it, by a lease, or put something
+            // else there each time.
+            Err(DeliveryError::Io(failure)) if is_strangers => return Err(obstructed(failure)),
             read => read?,
         },
         Kind::Other => Content::default(),

@@ -5,12 +5,14 @@ use crate::strangers::Strangers;
 use postino_files::{
     Files, Kernel,
     process::{self, Home},
+    testing::{Call, Failing, Fault},
 };
 use postino_store::DeliveryError;
 use std::{
     fs::{self, Permissions},
     os::unix::fs::{PermissionsExt, chown},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -54,4 +56,32 @@ fn a_strangers_lock_file_counts_for_five_minutes_however_young_it_is_kept() {
     plant("From alice\n", 0o644);
     assert!(matches!(take(), Err(NoDotlock::Obstructed(_))));
     assert!(at("bob.lock").exists());
+}
+
+#[test]
+fn a_strangers_lock_file_that_cannot_be_opened_counts_no_longer_than_others() {
+    if process::user() != 0 {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let lock = directory.path().join("bob.lock");
+    let home = Home::of_this_process();
+    let files = Failing::new(Arc::new(Kernel::new()));
+    let dir = files.open_root(directory.path()).unwrap();
+    let strangers = Strangers::default();
+    let take = || {
+        // What a lease does is no other error to us.
+        files.arm_only(Call::Open, 1, Fault::Io);
+        let taken = Dotlock::take(&files, &dir, Path::new("bob"), &home, &strangers).map(drop);
+        assert!(files.disarm());
+        taken
+    };
+    fs::write(&lock, "1\n").unwrap();
+    chown(&lock, Some(54_321), None).unwrap();
+    assert!(matches!(take(), Err(NoDotlock::Error(DeliveryError::Locked { .. }))));
+    strangers.age(Duration::from_secs(301));
+    assert!(matches!(take(), Err(NoDotlock::Obstructed(_))));
+    // Whoever the mailbox belongs to has a fault of the disk told.
+    chown(&lock, Some(0), None).unwrap();
+    assert!(matches!(take(), Err(NoDotlock::Error(DeliveryError::Io(_)))));
 }
