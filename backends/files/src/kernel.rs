@@ -6,7 +6,7 @@
 //! repeated after EINTR; create, rename and sync are not: they may have
 //! happened.
 
-use crate::{Dir, File, Files, Identity, Kind, Lock, Space, Status, locks};
+use crate::{Dir, File, Files, Identity, Kind, Lock, Space, Status, Visit, locks};
 use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{
@@ -18,6 +18,7 @@ use rustix::{
 use std::{
     ffi::{OsStr, OsString},
     io,
+    ops::ControlFlow,
     os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
@@ -267,17 +268,25 @@ impl Files for Kernel {
 
     fn read_dir(&self, dir: &Dir, max: usize) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
+        self.visit_dir(dir, &mut |name| {
+            if names.len() == max {
+                return ControlFlow::Break(());
+            }
+            names.push(name.to_owned());
+            ControlFlow::Continue(())
+        })?;
+        Ok(names)
+    }
+
+    fn visit_dir(&self, dir: &Dir, visit: Visit<'_>) -> io::Result<()> {
         for entry in fs::Dir::read_from(dir)? {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
-            if names.len() == max {
+            if name != b"." && name != b".." && visit(OsStr::from_bytes(name)).is_break() {
                 break;
             }
-            if name != b"." && name != b".." {
-                names.push(OsStr::from_bytes(name).to_owned());
-            }
         }
-        Ok(names)
+        Ok(())
     }
 
     #[allow(

@@ -46,7 +46,16 @@ pub mod testing;
 pub use handle::{Dir, File, Identity, Kind, Lock, Space, Status};
 pub use kernel::Kernel;
 
-use std::{ffi::OsString, io, path::Path, time::Duration};
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    ops::ControlFlow,
+    path::Path,
+    time::Duration,
+};
+
+/// What takes the names in a directory.
+pub type Visit<'a> = &'a mut dyn FnMut(&OsStr) -> ControlFlow<()>;
 
 /// The calls. Each is one step on the disk, is relative to an open directory
 /// (but [`Files::open_root`], [`Files::open_path`] and [`Files::stat_path`]), and
@@ -184,6 +193,10 @@ pub trait Files: Send + Sync {
 
     /// The names in a directory, without `.` and `..`, at most `max` of them.
     fn read_dir(&self, dir: &Dir, max: usize) -> io::Result<Vec<OsString>>;
+
+    /// Visits the same one by one, until told to break: a directory whose owner may
+    /// put any number of names into it needs no memory for them.
+    fn visit_dir(&self, dir: &Dir, visit: Visit<'_>) -> io::Result<()>;
 
     /// How much room there is on the file system that a directory lies in.
     fn space(&self, dir: &Dir) -> io::Result<Space>;

@@ -4,7 +4,9 @@ use super::{Kernel, open_each, status_without_birth};
 use crate::{Dir, Files, Identity, Kind, Status};
 use rustix::fs::AtFlags;
 use std::{
+    ffi::OsStr,
     fs, io,
+    ops::ControlFlow,
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
     sync::atomic::Ordering,
@@ -257,4 +259,22 @@ fn only_an_empty_directory_is_removed() {
     let full = kernel.open_dir(&root, Path::new("full")).unwrap();
     kernel.remove_dir(&full, Path::new("empty")).unwrap();
     kernel.remove_dir(&root, Path::new("full")).unwrap();
+}
+
+#[test]
+fn names_are_visited_one_by_one_until_told_to_break() {
+    let (directory, kernel, root) = root();
+    for name in ["a", "b", "c"] {
+        fs::write(directory.path().join(name), "").unwrap();
+    }
+    for most in [1, 2, 9] {
+        let mut names = Vec::new();
+        let visit = &mut |name: &OsStr| {
+            names.push(name.to_owned());
+            if names.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        kernel.visit_dir(&root, visit).unwrap();
+        assert_eq!(names, kernel.read_dir(&root, most).unwrap());
+        assert_eq!(names.len(), most.min(3));
+    }
 }

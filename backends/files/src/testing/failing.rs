@@ -4,7 +4,7 @@
 //! May not: make the call that fails; it fails before anything has happened.
 
 use super::Call;
-use crate::{Dir, File, Files, Lock, Space, Status};
+use crate::{Dir, File, Files, Lock, Space, Status, Visit};
 use rustix::io::Errno;
 use std::{
     ffi::OsString,
@@ -259,6 +259,10 @@ impl Files for Failing {
 
     fn read_dir(&self, dir: &Dir, max: usize) -> io::Result<Vec<OsString>> {
         self.pass(Call::ReadDir, || self.inner.read_dir(dir, max))
+    }
+
+    fn visit_dir(&self, dir: &Dir, visit: Visit<'_>) -> io::Result<()> {
+        self.pass(Call::VisitDir, || self.inner.visit_dir(dir, visit))
     }
 
     fn space(&self, dir: &Dir) -> io::Result<Space> {

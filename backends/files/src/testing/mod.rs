@@ -45,5 +45,6 @@ pub enum Call {
     StatFile,
     StatDir,
     ReadDir,
+    VisitDir,
     Space,
 }

@@ -4,7 +4,7 @@
 //! paths relative to a base that the test chooses.
 //! May not: change what a call does.
 
-use crate::{Dir, File, Files, Lock, Space, Status};
+use crate::{Dir, File, Files, Lock, Space, Status, Visit};
 use std::{
     ffi::OsString,
     io,
@@ -211,6 +211,11 @@ impl Files for Recording {
     fn read_dir(&self, dir: &Dir, max: usize) -> io::Result<Vec<OsString>> {
         self.record("read_dir", &[dir.path()]);
         self.inner.read_dir(dir, max)
+    }
+
+    fn visit_dir(&self, dir: &Dir, visit: Visit<'_>) -> io::Result<()> {
+        self.record("visit_dir", &[dir.path()]);
+        self.inner.visit_dir(dir, visit)
     }
 
     fn space(&self, dir: &Dir) -> io::Result<Space> {
