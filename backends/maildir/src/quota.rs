@@ -21,7 +21,7 @@ use crate::{
 };
 use postino_files::{Dir, Files, Kind};
 use postino_store::{DeliveryError, Mailbox, Quota, Timestamp};
-use std::{io, path::Path, str};
+use std::{ffi::OsStr, io, ops::ControlFlow, path::Path, str};
 
 /// The file's name.
 pub(crate) const NAME: &str = "maildirsize";
@@ -177,16 +177,17 @@ impl Account<'_> {
     fn count(&self) -> Result<Sum, DeliveryError> {
         let mut sum = Sum { octets: 0, messages: 0, lines: 1, written: now() };
         self.count_in(&self.dir, &mut sum)?;
-        let failed = |cause| DeliveryError::io("read the directory", self.dir.path(), cause);
-        for name in self.files.read_dir(&self.dir, usize::MAX).map_err(failed)? {
+        self.visit(&self.dir, &mut |name| {
             let octets = name.as_encoded_bytes();
-            if octets.starts_with(b".") && !folder_name::is_remainder(octets) {
+            if octets.starts_with(b".")
+                && !folder_name::is_remainder(octets)
                 // A folder that is none, or has just gone, holds nothing.
-                if let Some(folder) = self.open_dir(&self.dir, Path::new(&name))? {
-                    self.count_in(&folder, &mut sum)?;
-                }
+                && let Some(folder) = self.open_dir(&self.dir, Path::new(name))?
+            {
+                self.count_in(&folder, &mut sum)?;
             }
-        }
+            Ok(())
+        })?;
         self.write(sum)?;
         Ok(sum)
     }
@@ -194,24 +195,42 @@ impl Account<'_> {
     fn count_in(&self, mailbox: &Dir, sum: &mut Sum) -> Result<(), DeliveryError> {
         for directory in [NEW, CUR] {
             let Some(dir) = self.open_dir(mailbox, Path::new(directory))? else { continue };
-            let failed = |cause| DeliveryError::io("read the directory", dir.path(), cause);
-            for name in self.files.read_dir(&dir, usize::MAX).map_err(failed)? {
+            self.visit(&dir, &mut |name| {
                 if name.as_encoded_bytes().starts_with(b".") {
-                    continue;
+                    return Ok(());
                 }
-                let size = match name::said_size(name::base(&name)) {
+                let size = match name::said_size(name::base(name)) {
                     Some(size) => size,
-                    None => match self.files.stat(&dir, Path::new(&name)) {
+                    None => match self.files.stat(&dir, Path::new(name)) {
                         Ok(status) => status.size,
-                        Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
-                        Err(cause) => return Err(failed(cause)),
+                        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+                        Err(cause) => {
+                            let path = dir.path_to(Path::new(name));
+                            return Err(DeliveryError::io("look at the file", path, cause));
+                        }
                     },
                 };
                 sum.octets = sum.octets.saturating_add(size);
                 sum.messages += 1;
-            }
+                Ok(())
+            })?;
         }
         Ok(())
+    }
+
+    /// Visits the names in a directory, which may be any number, until an error.
+    fn visit(
+        &self,
+        dir: &Dir,
+        visit: &mut dyn FnMut(&OsStr) -> Result<(), DeliveryError>,
+    ) -> Result<(), DeliveryError> {
+        let mut result = Ok(());
+        let visited = self.files.visit_dir(dir, &mut |name| {
+            result = visit(name);
+            if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        visited.map_err(|cause| DeliveryError::io("read the directory", dir.path(), cause))?;
+        result
     }
 
     /// None where there is no directory of this name.

@@ -421,3 +421,19 @@ fn two_thousand_messages_at_once_never_exceed_the_quota() {
     assert_eq!(held(&place.root().join("alice")), (i64::from(QUOTA), 500));
     assert_eq!(sum(&place), (format!("{QUOTA}S"), i64::from(QUOTA), 500));
 }
+
+#[test]
+fn names_are_counted_one_by_one_however_many_there_are() {
+    let place = Place::new();
+    deliver_sized(&opened(&place), alice(10_000, None), 100).unwrap();
+    fs::remove_file(sum_file(&place)).unwrap();
+    let recording = Arc::new(Recording::new(Arc::new(Kernel::new()), place.root()));
+    let store = place.store("", recording.clone());
+    MailStore::open(&store).unwrap();
+    recording.take();
+    deliver_sized(&store, alice(10_000, None), 200).unwrap();
+    assert_eq!(sum(&place), ("10000S".to_owned(), 300, 2));
+    let calls = recording.take();
+    assert!(calls.iter().any(|call| call.starts_with("visit_dir alice/new")), "{calls:?}");
+    assert!(!calls.iter().any(|call| call.starts_with("read_dir")), "{calls:?}");
+}
