@@ -3,11 +3,11 @@
 
 use super::{log_lines, *};
 use postino::stores::{Options, Stores};
-use postino_store::Owner;
+use postino_store::{IfNoFolder, Owner, Quota};
 use std::{
     fs::{self, Permissions},
     os::unix::{
-        fs::{MetadataExt, PermissionsExt, chown, symlink},
+        fs::{MetadataExt, PermissionsExt, chown, lchown, symlink},
         process::CommandExt,
     },
     path::{Path, PathBuf},
@@ -376,4 +376,45 @@ fn a_mailbox_that_another_user_made_first_is_refused() {
         chown(mailbox.join(name), Some(alice.uid), Some(alice.gid)).unwrap();
     }
     assert_eq!(deliver(&pool, &users, &[ALICE]), ["250 2.0.0"]);
+}
+
+#[test]
+fn what_a_stranger_puts_where_folders_are_to_be_keeps_no_mail_away() {
+    let Some(users) = Users::made() else { return };
+    let root = users.directory.path().join("shared");
+    fs::create_dir(&root).unwrap();
+    fs::set_permissions(&root, Permissions::from_mode(0o1777)).unwrap();
+    let bob = users.owner(BOB);
+    let (pool, answers) = store(&format!("mbox:{}/%u", root.display()), limits(1));
+    let alice = users.mailbox(ALICE).with_quota(Quota { octets: Some(1 << 20), messages: None });
+    let folder = alice.clone().in_folder("lists", IfNoFolder::Create).unwrap();
+    let planted = root.join(".alice");
+    let plant: [(&str, &dyn Fn()); 4] = [
+        ("nothing in the way", &|| ()),
+        ("a directory for all", &|| {
+            fs::create_dir(&planted).unwrap();
+            fs::set_permissions(&planted, Permissions::from_mode(0o777)).unwrap();
+        }),
+        ("a directory for bob", &|| fs::create_dir(&planted).unwrap()),
+        ("a link", &|| symlink("/etc", &planted).unwrap()),
+    ];
+    for (what, plant) in plant {
+        plant();
+        if let Ok(status) = planted.symlink_metadata() {
+            if status.is_dir() && what.ends_with("bob") {
+                fs::set_permissions(&planted, Permissions::from_mode(0o700)).unwrap();
+            }
+            lchown(&planted, Some(bob.uid), Some(bob.gid)).unwrap();
+        }
+        for mailbox in [&alice, &folder] {
+            let mailboxes = vec![mailbox.clone()];
+            pool.deliver(Submission { mailboxes, ..submission(1, &["alice@d"]) });
+            assert_eq!(next(&answers).2, "250 2.0.0", "{what}");
+        }
+        // Of a link it would remove nothing but that.
+        let _ = fs::remove_dir_all(&planted);
+        assert!(planted.symlink_metadata().is_err());
+    }
+    let text = fs::read_to_string(root.join("alice")).unwrap();
+    assert_eq!(text.matches("Subject").count(), 7, "all but the first folder's");
 }

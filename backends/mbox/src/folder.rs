@@ -5,13 +5,15 @@
 //! be such files; what lies there.
 //! May not: make, lock or change anything.
 //! Holds: no mailbox has a dot in front, so that no folder's directory is in
-//! another's way; no name leads out of that directory, and no link is followed.
+//! another's way; no name leads out of that directory, and no link is followed. What
+//! a stranger puts where it is to be keeps no mail out of the mailbox.
 
 use crate::{
     dotlock,
     mailbox::{self, unfit},
+    owners::Owners,
 };
-use postino_files::{Dir, Files, Kind, Status, marker};
+use postino_files::{Dir, Files, Kind, Status, marker, process, root};
 use postino_store::{DeliveryError, FOLDER_LEVELS_MAX};
 use std::{
     ffi::OsString,
@@ -20,8 +22,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Whoever may do everything anyhow.
+const ROOT_USER: u32 = 0;
+
 /// What begins the names of files that Dovecot keeps among folders.
 const DOVECOTS: [&str; 2] = ["dovecot.", "dovecot-"];
+
+/// Names that a directory of folders may have: its owner chooses their number, and we
+/// the memory for them.
+const NAMES_MAX: usize = 10_000;
 
 /// The directory of the folders of the mailbox at `inbox`; none where that would be
 /// taken for a file of the store's own.
@@ -50,7 +59,8 @@ pub(crate) fn is_level(name: &[u8]) -> bool {
 pub(crate) enum Standing {
     There,
     Absent,
-    /// It cannot be made: a level of it is a file, or it is itself a level of others.
+    /// It cannot be made: a level of it is a file or a stranger's, or it is itself a
+    /// level of others.
     Obstructed,
 }
 
@@ -68,6 +78,9 @@ pub(crate) fn look(files: &dyn Files, root: Dir, path: &Path) -> Result<Standing
             Err(cause) => return Err(DeliveryError::io("look at the folder", full, cause)),
         };
         match status.kind {
+            Kind::Directory | Kind::Other if !is_last && is_strangers(&status) => {
+                return Ok(Standing::Obstructed);
+            }
             Kind::Directory if !is_last => {
                 dir = match files.open_dir(&dir, name) {
                     Ok(below) => below,
@@ -126,15 +139,49 @@ pub(crate) fn has_fewer(account: &Account<'_>, max: usize) -> Result<bool, Deliv
 pub(crate) fn visit(account: &Account<'_>, visit: Visit<'_>) -> Result<(), DeliveryError> {
     let Account { files, root, inbox } = *account;
     let Some(path) = directory(inbox) else { return Ok(()) };
-    match files.open_dir(root, &path) {
-        Ok(dir) => visit_level(files, &dir, &path, FOLDER_LEVELS_MAX, visit).map(drop),
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-        {
-            Ok(())
-        }
-        Err(cause) => Err(DeliveryError::io("open the directory", root.path_to(&path), cause)),
+    let failed = |cause| DeliveryError::io("open the directory", root.path_to(&path), cause);
+    let opened = match open_parent(files, root, &path)? {
+        Some(parent) => open_own(files, &parent, Path::new(path.file_name().unwrap_or_default())),
+        None => return Ok(()),
+    };
+    match opened.map_err(failed)? {
+        Some(dir) => visit_level(files, &dir, &path, FOLDER_LEVELS_MAX, visit).map(drop),
+        None => Ok(()),
     }
+}
+
+/// The directory that a path below the root ends in; none where there is none.
+pub(crate) fn open_parent(
+    files: &dyn Files,
+    root: &Dir,
+    path: &Path,
+) -> Result<Option<Dir>, DeliveryError> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match files.open_dir(root, parent) {
+        Ok(dir) => Ok(Some(dir)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(DeliveryError::io("open the directory", root.path().join(parent), cause)),
+    }
+}
+
+/// None where there is no directory of this name, or a stranger's.
+fn open_own(files: &dyn Files, parent: &Dir, name: &Path) -> io::Result<Option<Dir>> {
+    let opened = files.stat(parent, name).and_then(|status| {
+        let is_own = status.kind == Kind::Directory && !is_strangers(&status);
+        is_own.then(|| files.open_dir(parent, name)).transpose()
+    });
+    match opened {
+        Err(error) if root::is_no_directory(&error) => Ok(None),
+        opened => opened,
+    }
+}
+
+/// Whether whoever delivers, and is not root, finds here what neither he nor root made.
+fn is_strangers(status: &Status) -> bool {
+    process::user() != ROOT_USER && !Owners::to_deliver().has_dir(status.owner)
 }
 
 fn visit_level(
@@ -145,8 +192,11 @@ fn visit_level(
     visit: Visit<'_>,
 ) -> Result<ControlFlow<()>, DeliveryError> {
     let mut names = files
-        .read_dir(dir, usize::MAX)
+        .read_dir(dir, NAMES_MAX + 1)
         .map_err(|cause| DeliveryError::io("list", dir.path(), cause))?;
+    if names.len() > NAMES_MAX {
+        return Err(unfit(dir.path(), "has more names in it than the folders of an account"));
+    }
     names.retain(|name| is_level(name.as_encoded_bytes()));
     names.sort_unstable();
     for name in &names {

@@ -12,7 +12,7 @@ use crate::{
     owners::Owners,
     render, tail,
 };
-use postino_files::{Dir, File, Files, Identity, Kind};
+use postino_files::{File, Files, Identity, Kind};
 use postino_store::{Contents, Delivery, DeliveryError};
 use std::{
     collections::HashMap,
@@ -111,7 +111,7 @@ impl Counts {
             Ok(())
         };
         if except != Some(inbox)
-            && let Some(parent) = open_parent(files, root, inbox)?
+            && let Some(parent) = folder::open_parent(files, root, inbox)?
         {
             let name = Path::new(inbox.file_name().unwrap_or_default());
             if let Some(status) = mailbox::look(files, &parent, name)? {
@@ -160,18 +160,6 @@ impl Counts {
 
     fn known(&self) -> MutexGuard<'_, HashMap<Identity, (u64, u64)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn open_parent(files: &dyn Files, root: &Dir, inbox: &Path) -> Result<Option<Dir>, DeliveryError> {
-    let parent = match inbox.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    match files.open_dir(root, parent) {
-        Ok(dir) => Ok(Some(dir)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(cause) => Err(DeliveryError::io("open the directory", root.path().join(parent), cause)),
     }
 }
 
