@@ -5,12 +5,14 @@
 //! May not: know what the work is.
 //! Holds: there is a thread for each piece of work that is queued or being
 //! done, up to the most; one that is stuck does not count among these; a panic
-//! in the work ends no thread.
+//! in the work ends no thread; none is started by a thread that acts as another
+//! user, whose ids it would have for good.
 
 use super::{
     alarm::{Alarm, Texts, Thread},
     seat::Seat,
 };
+use crate::sys::thread_identity;
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -101,6 +103,8 @@ impl Crew {
     }
 
     /// Queues work, and starts a thread where there is none for it; never blocks.
+    /// Called as another user it leaves that to the next call, or to
+    /// [`Crew::watch`].
     pub(super) fn put(self: &Arc<Self>, work: impl FnOnce(&Seat) + Send + 'static) {
         self.unfinished.fetch_add(1, Ordering::AcqRel);
         let mut queue = lock(&self.queue);
@@ -181,6 +185,9 @@ impl Crew {
             let unfinished = self.unfinished.load(Ordering::Acquire);
             (threads < unfinished && threads < self.threads_max).then_some(threads + 1)
         };
+        if thread_identity::is_assumed() {
+            return;
+        }
         while self.threads.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok() {
             if !self.start() {
                 // The next piece of work, and the next watch, try again; the
@@ -288,6 +295,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::{Crew, STUCK_AFTER, Texts};
+    use crate::sys::{credentials::Identity, thread_identity::Assumed};
     use crossbeam_channel::{Sender, bounded};
     use std::{
         sync::{Arc, atomic::Ordering},
@@ -341,5 +349,31 @@ mod tests {
         until(|| threads() == 1);
         crew.close();
         until(|| Arc::strong_count(&crew) == 1);
+    }
+
+    #[test]
+    fn a_thread_that_acts_as_another_user_starts_none_that_would_do_so_for_good() {
+        if !rustix::process::geteuid().is_root() {
+            println!("only root can try this");
+            return;
+        }
+        let crew = Crew::new("test", Texts::STORE, 2, 1);
+        let (tell, told) = bounded(2);
+        let put = || {
+            let tell = tell.clone();
+            crew.put(move |_| tell.send(rustix::process::geteuid().as_raw()).expect("it waits"));
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let identity = Identity { uid: 54_321, gid: 54_321, groups: vec![54_321] };
+                let _assumed = Assumed::take(&identity).expect("root may");
+                put();
+            });
+        });
+        assert_eq!(crew.threads.load(Ordering::Acquire), 0);
+        crew.watch(Instant::now());
+        put();
+        assert_eq!([told.recv(), told.recv()], [Ok(0), Ok(0)]);
+        crew.close();
     }
 }

@@ -3,7 +3,7 @@
 //! Lives here: [`Assumed`], which gives the calling thread a user's effective ids
 //! and groups, and takes them away again when dropped.
 //! May not: be held where a thread or a program is started: either would have the
-//! user's effective ids and root's real ones.
+//! user's effective ids and root's real ones. [`is_assumed`] tells.
 //! Holds: what was taken on has been read back, and so has what was given back; a
 //! thread that cannot be root again ends the process.
 //!
@@ -27,6 +27,7 @@ use rustix::{
     },
 };
 use std::{
+    cell::Cell,
     io::{self, Write as _},
     marker::PhantomData,
     process,
@@ -37,6 +38,15 @@ const ROOT: u32 = 0;
 
 /// To the kernel this is no id, but "as before".
 const NO_ID: u32 = u32::MAX;
+
+thread_local! {
+    static IS_ASSUMED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the calling thread acts as another user.
+pub fn is_assumed() -> bool {
+    IS_ASSUMED.get()
+}
 
 /// The calling thread acts as another user until this is dropped, which a panic does
 /// too. It cannot go to another thread.
@@ -83,6 +93,7 @@ impl Assumed {
         };
         // From here on the drop undoes whatever was done.
         let assumed = Self { before, _of_this_thread: PhantomData };
+        IS_ASSUMED.set(true);
         // The uid last: afterwards none of the others may be changed.
         set_groups(&wanted.supplementary)?;
         set_thread_res_gid(None, Gid::from_raw(*gid), None)?;
@@ -124,6 +135,7 @@ impl Drop for Assumed {
             );
             process::abort();
         }
+        IS_ASSUMED.set(false);
     }
 }
 
