@@ -18,8 +18,10 @@ use std::{
 const BUFFER_OCTETS: usize = 1024;
 const BUFFER_OCTETS_MAX: usize = 1024 * 1024;
 
-/// Supplementary groups that a user may have.
-const GROUPS_MAX: usize = 1024;
+/// Supplementary groups that are asked for first, and those that a user may have: the
+/// kernel's NGROUPS_MAX.
+const GROUPS_FIRST: usize = 64;
+const GROUPS_MAX: usize = 65_536;
 
 /// A user, as far as we need one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,17 +142,21 @@ pub fn group(name: &str) -> Result<u32, NameError> {
 /// the name service.
 pub fn groups_of(name: &str, gid: u32) -> Vec<u32> {
     let Ok(name) = CString::new(name) else { return vec![gid] };
-    let mut groups = vec![0; GROUPS_MAX];
-    let mut count = libc::c_int::try_from(groups.len()).unwrap_or(0);
-    // SAFETY: the pointers are to live memory, and `count` is its length.
-    let found =
-        unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
-    match usize::try_from(count) {
-        Ok(count) if found >= 0 => {
-            groups.truncate(count);
-            groups
+    let mut groups = vec![0; GROUPS_FIRST];
+    loop {
+        let mut count = libc::c_int::try_from(groups.len()).unwrap_or(0);
+        // SAFETY: the pointers are to live memory, and `count` is its length.
+        let found =
+            unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
+        match usize::try_from(count) {
+            Ok(count) if found >= 0 => {
+                groups.truncate(count);
+                return groups;
+            }
+            // Not every C library says how many there are.
+            _ if groups.len() < GROUPS_MAX => groups.resize(groups.len() * 4, 0),
+            _ => return vec![gid],
         }
-        _ => vec![gid],
     }
 }
 
