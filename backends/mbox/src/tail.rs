@@ -21,6 +21,17 @@ use std::io;
 /// Octets that are looked at together for NULs.
 const WINDOW_OCTETS: u64 = 64 * 1024;
 
+/// More NULs at the end are none that a power cut left of a delivery: whoever may write
+/// to the file can make it any length at no cost, and have us read all of it.
+const NULS_MAX: u64 = 256 * 1024 * 1024;
+
+/// What a crash left of a delivery is not looked for in more: the lock file says how
+/// much there is, and is the mailbox's owner's to write.
+const TORN_MAX: u64 = 1024 * 1024 * 1024;
+
+/// The most that a mailbox lacks in front of a message, two line ends.
+const MISSING_MAX: u64 = 2;
+
 /// Octets that are read of the end where no NUL stands there.
 const GLANCE_OCTETS: u64 = 512;
 
@@ -128,7 +139,11 @@ pub(crate) fn cut(files: &dyn Files, file: &File, end: u64) -> Result<(), Unstor
 /// announced. A reader that has removed messages meanwhile has moved all others.
 fn is_ours(files: &dyn Files, file: &File, torn: &Lengths, end: u64) -> io::Result<bool> {
     let Some(first) = torn.starts.first() else { return Ok(false) };
-    let missing = read(files, file, torn.old, first.at.min(end).saturating_sub(torn.old))?;
+    let missing = first.at.min(end).saturating_sub(torn.old);
+    if missing > MISSING_MAX || end - torn.old > TORN_MAX {
+        return Ok(false);
+    }
+    let missing = read(files, file, torn.old, missing)?;
     let start = read(files, file, first.at, end.saturating_sub(first.at).min(FROM.len() as u64))?;
     if missing.iter().any(|octet| *octet != b'\n') || !FROM.starts_with(&start) {
         return Ok(false);
@@ -163,10 +178,15 @@ fn is_ours(files: &dyn Files, file: &File, torn: &Lengths, end: u64) -> io::Resu
     Ok(true)
 }
 
-/// The length without the NULs at the end.
+/// The length without the NULs at the end; an error where these are too many.
 fn without_nuls(files: &dyn Files, file: &File, length: u64) -> io::Result<u64> {
     let (mut end, mut window) = (length, GLANCE_OCTETS);
     while end > 0 {
+        if length - end > NULS_MAX {
+            let fault = "more NULs stand at its end than a power cut leaves; cut them off, as by \
+                         truncate(1)";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, fault));
+        }
         let start = end.saturating_sub(window);
         let octets = read(files, file, start, end - start)?;
         if let Some(last) = octets.iter().rposition(|octet| *octet != 0) {

@@ -15,6 +15,7 @@ use postino_store::{Body, Delivery, DeliveryError, IfMissing, MailStore};
 use std::{
     env, fs,
     io::{BufRead, BufReader},
+    os::unix::fs::FileExt,
     path::Path,
     process::{Command, Stdio},
     sync::Arc,
@@ -146,6 +147,37 @@ fn the_lock_file_of_another_user_is_broken_but_not_believed() {
         deliver_to(&store, "alice").unwrap();
         assert!(fs::read_to_string(place.alice()).unwrap().starts_with(&torn));
         assert_eq!(messages(&place.alice()).len(), 3);
+    }
+}
+
+#[test]
+fn a_file_made_long_is_not_read_to_its_beginning() {
+    let place = Place::new();
+    let store = place.open();
+    deliver_to(&store, "alice").unwrap();
+    let file = fs::OpenOptions::new().write(true).open(place.alice()).unwrap();
+    // It takes no room on the disk, and hours to read.
+    let length = 1 << 42;
+    file.set_len(length).unwrap();
+    let refused = deliver_to(&store, "alice").unwrap_err();
+    assert!(refused.to_string().contains("more NULs stand at its end"), "{refused}");
+    assert_eq!(file.metadata().unwrap().len(), length);
+}
+
+#[test]
+fn what_a_lock_file_says_of_lengths_makes_nobody_read_or_hold_that_much() {
+    let length = 1_u64 << 42;
+    for start in [STORED.len() as u64, length - 9] {
+        let place = Place::new();
+        let store = place.open();
+        deliver_to(&store, "alice").unwrap();
+        let file = fs::OpenOptions::new().write(true).open(place.alice()).unwrap();
+        file.write_all_at(b"x\n\n", length - 3).unwrap();
+        let lengths = format!("append={}-{start}:00000000-{}", STORED.len(), length + 9);
+        fs::write(place.dotlock(), format!("1\n{lengths}\ntorn\n")).unwrap();
+        deliver_to(&store, "alice").unwrap();
+        // Whatever it is, it stays.
+        assert!(file.metadata().unwrap().len() > length);
     }
 }
 
