@@ -76,7 +76,7 @@ impl<'a> Appender<'a> {
             } else {
                 render::measure(delivery, self.format).and_then(|size| {
                     let Some(Contents { messages, octets }) = held else { return Ok(size) };
-                    let held = Contents { messages, octets: octets + new };
+                    let held = Contents { messages, octets: octets.saturating_add(new) };
                     delivery.mailbox().quota().admit(held, size).map(|()| size)
                 })
             };

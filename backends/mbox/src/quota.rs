@@ -97,7 +97,7 @@ impl Counts {
             if !is_ours || except == Some(entry.path) {
                 return Ok(());
             }
-            held.octets += entry.status.size;
+            held.octets = held.octets.saturating_add(entry.status.size);
             if limits == Limits::Messages {
                 let failed = |cause| {
                     DeliveryError::io("count the messages of", entry.dir.path_to(entry.name), cause)
