@@ -7,7 +7,7 @@
 
 use super::{
     exit::Exit,
-    serve::{open_spool, open_store, open_users, prepare_process},
+    serve::{open_spool, open_store, open_users, prepare_process, warn_of_root},
 };
 use crate::{
     config::{Effective, effective::Sources},
@@ -67,6 +67,7 @@ fn serve(inherited: Inherited, config: &mut Effective) -> Exit {
             })?;
         }
         open_users(config)?;
+        warn_of_root(config);
         open_store(config)?;
         open_spool(config)
     });

@@ -13,7 +13,7 @@ use crate::{
     sys::{credentials, limits},
     users::Source,
 };
-use postino_store::DeliveryError;
+use postino_store::{DeliveryError, IfMissing, MailStore, Mailbox, MailboxName, Owner};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
@@ -123,20 +123,34 @@ pub(super) fn prepare_process(config: &mut Effective) -> Result<u64, Exit> {
 }
 
 /// Mailboxes that are nobody's are written as who runs the program, which need not
-/// be root.
-fn warn_of_root(config: &Effective) {
-    let unowned = match &config.server.users.source {
-        Source::Any | Source::Store => "all mail",
-        Source::File(file) if file.has_unowned() => "mail of accounts without a uid",
-        Source::File(_) | Source::System(_) => return,
-    };
-    if rustix::process::geteuid().is_root() {
-        log::warn!(
-            "{unowned} is stored as root, since the mailboxes of users = {} have no owner; name \
-             whom to be once the sockets are bound by --user",
-            config.shown("users")
-        );
+/// be root; so are all in a store that is one user's as a whole.
+pub(super) fn warn_of_root(config: &Effective) {
+    if !rustix::process::geteuid().is_root() {
+        return;
     }
+    let (unowned, why) = match &config.server.users.source {
+        _ if is_one_users(&*config.store) => {
+            ("all mail", format!("the store {} belongs to one user", config.store_url))
+        }
+        Source::File(file) if !file.has_unowned() => return,
+        Source::System(_) => return,
+        source => {
+            let is_some = matches!(source, Source::File(_));
+            let unowned = if is_some { "mail of accounts without a uid" } else { "all mail" };
+            let users = config.shown("users");
+            (unowned, format!("the mailboxes of users = {users} have no owner"))
+        }
+    };
+    log::warn!("{unowned} is stored as root, since {why}; name whom to be by --user");
+}
+
+/// Whether a store is written as one user, whosever a mailbox is.
+fn is_one_users(store: &dyn MailStore) -> bool {
+    let owner = Owner { uid: 1, gid: 1, groups: Vec::new() };
+    MailboxName::new("x").is_ok_and(|name| {
+        let mailbox = Mailbox::new(name, IfMissing::Refuse).with_owner(owner);
+        store.written_as(&mailbox).is_none()
+    })
 }
 
 /// Opens the store. One that is not there is no reason to end: every recipient

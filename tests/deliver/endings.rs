@@ -154,7 +154,10 @@ fn a_config_file_counts_but_for_where_its_log_goes() {
     assert!(code == 75 && said.starts_with("5.6.0 <alice@d> "), "{code} {said}");
     // A flag of its own does say it.
     let (code, said) = run(&mut command(&[&config, "--log=stderr", "alice@d"]), MESSAGE);
-    assert!(code == 0 && said.starts_with("delivered s="), "{code} {said}");
+    let last = said.lines().last().unwrap_or_default();
+    assert!(code == 0 && last.starts_with("delivered s="), "{code} {said}");
+    let is_warned = said.starts_with("warning: all mail is stored as root");
+    assert_eq!(is_warned, rustix::process::geteuid().is_root(), "{said}");
     fs::write(&file, "sore = \"x\"\n").unwrap();
     let (code, said) = run(&mut command(&[&config, "alice@d"]), MESSAGE);
     assert!(

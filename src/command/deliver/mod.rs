@@ -15,7 +15,7 @@ mod waiting;
 use super::{
     exit::Exit,
     names::Names,
-    serve::{open_spool, prepare_process},
+    serve::{open_spool, prepare_process, warn_of_root},
 };
 use crate::{
     config::{Effective, effective::Sources},
@@ -125,6 +125,7 @@ fn prepare(config: &mut Effective) -> Result<(), Results> {
     if let Err(error) = log_thread::spawn_thread() {
         log::warn!("cannot start the thread that writes the log: {error}");
     }
+    warn_of_root(config);
     match config.store.open() {
         Ok(()) => {
             if let Some(notice) = config.store.notice() {
