@@ -79,6 +79,9 @@ pub(super) fn parse(octets: &[u8], rules: &Rules) -> Result<Parsed, Broken> {
     Ok(reading.end())
 }
 
+/// What stands for "none" to the kernel.
+const NO_ID: u32 = u32::MAX;
+
 struct Reading<'a> {
     rules: &'a Rules,
     table: Table,
@@ -158,6 +161,10 @@ impl Reading<'_> {
         if owner.as_ref().is_some_and(|owner| owner.uid == 0) {
             standing = Standing::Unusable;
             self.warn_unusable(at, &name, "root is nobody whose mail is written");
+        }
+        if owner.as_ref().is_some_and(|owner| [owner.uid, owner.gid].contains(&NO_ID)) {
+            standing = Standing::Unusable;
+            self.warn_unusable(at, &name, "4294967295 is no uid or gid, but none at all");
         }
         let account = Account {
             name: &name,

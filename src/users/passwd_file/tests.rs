@@ -112,8 +112,10 @@ fn a_place_that_cannot_be_used_defers_the_account_and_is_put_nowhere_else() {
         assert_eq!((a.standing, a.location), (Standing::Unusable, None), "{extra}");
         assert!(parsed.warnings[0].1.contains("451 4.3.5"), "{:?}", parsed.warnings);
     }
-    let parsed = read("a:x:0:0\n");
-    assert_eq!(account(&parsed, "a@example.org").standing, Standing::Unusable);
+    for ids in ["0:0", "4294967295:1", "1:4294967295"] {
+        let parsed = read(&format!("a:x:{ids}\n"));
+        assert_eq!(account(&parsed, "a@example.org").standing, Standing::Unusable, "{ids}");
+    }
 }
 
 #[test]
