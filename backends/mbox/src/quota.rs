@@ -167,12 +167,18 @@ fn count(files: &dyn Files, file: &File, size: u64) -> io::Result<u64> {
     let begin = tail::read(files, file, 0, render::FROM.len() as u64)?;
     let mut messages = u64::from(begin == render::FROM);
     let between = memchr::memmem::Finder::new(BETWEEN);
-    let mut at = 0;
+    let (mut at, mut nuls) = (0, 0);
     while at < size {
         // One that begins in this window may end behind it.
         let octets = tail::read(files, file, at, WINDOW_OCTETS + BETWEEN.len() as u64 - 1)?;
         if octets.is_empty() {
             break;
+        }
+        if octets.iter().all(|octet| *octet == 0) {
+            nuls += WINDOW_OCTETS;
+            if nuls > tail::NULS_MAX {
+                return Err(tail::too_many_nuls());
+            }
         }
         messages += between.find_iter(&octets).count() as u64;
         at += WINDOW_OCTETS;
@@ -200,6 +206,18 @@ mod tests {
             let file = files.open(&dir, Path::new(&name)).unwrap();
             assert_eq!(Counts::default().messages(&files, &file).unwrap(), 3, "{pad}");
         }
+    }
+
+    #[test]
+    fn a_file_made_long_is_not_read_to_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Kernel::new();
+        let dir = files.open_root(directory.path()).unwrap();
+        let file = fs::File::create(directory.path().join("m")).unwrap();
+        file.set_len(1 << 42).unwrap();
+        let counted =
+            Counts::default().messages(&files, &files.open(&dir, Path::new("m")).unwrap());
+        assert!(counted.unwrap_err().to_string().contains("more NULs"));
     }
 
     #[test]

@@ -23,7 +23,7 @@ const WINDOW_OCTETS: u64 = 64 * 1024;
 
 /// More NULs at the end are none that a power cut left of a delivery: whoever may write
 /// to the file can make it any length at no cost, and have us read all of it.
-const NULS_MAX: u64 = 256 * 1024 * 1024;
+pub(crate) const NULS_MAX: u64 = 256 * 1024 * 1024;
 
 /// What a crash left of a delivery is not looked for in more: the lock file says how
 /// much there is, and is the mailbox's owner's to write.
@@ -183,9 +183,7 @@ fn without_nuls(files: &dyn Files, file: &File, length: u64) -> io::Result<u64> 
     let (mut end, mut window) = (length, GLANCE_OCTETS);
     while end > 0 {
         if length - end > NULS_MAX {
-            let fault = "more NULs stand at its end than a power cut leaves; cut them off, as by \
-                         truncate(1)";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, fault));
+            return Err(too_many_nuls());
         }
         let start = end.saturating_sub(window);
         let octets = read(files, file, start, end - start)?;
@@ -195,6 +193,12 @@ fn without_nuls(files: &dyn Files, file: &File, length: u64) -> io::Result<u64> 
         (end, window) = (start, WINDOW_OCTETS);
     }
     Ok(0)
+}
+
+/// The error of a file that somebody made long, or damaged.
+pub(crate) fn too_many_nuls() -> io::Error {
+    let fault = "more NULs stand in it than a power cut leaves; cut them off, as by truncate(1)";
+    io::Error::new(io::ErrorKind::InvalidData, fault)
 }
 
 /// Up to `count` octets from there on; fewer at the end.
