@@ -9,7 +9,7 @@
 use super::seen_file::SeenFile;
 use crate::transaction::{ForwardPath, ReversePath, TransactionId};
 use postino_files::Files;
-use postino_store::{Body, DeliveryError, DeliveryId, Fate};
+use postino_store::{Body, DeliveryError, DeliveryId, Fate, MailboxName};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::{HashMap, VecDeque},
@@ -31,7 +31,7 @@ pub struct Suppression {
     pub directory: Option<PathBuf>,
 }
 
-/// SHA-256 over a body's, with the sender and the recipient.
+/// SHA-256 over a body's, with the sender, the recipient and his mailbox.
 pub(super) type Key = [u8; 32];
 
 /// One message that was stored for one recipient.
@@ -215,15 +215,23 @@ pub(super) fn digest(body: &Body) -> io::Result<Key> {
     }
 }
 
-/// By what a message is known: the recipient is compared without regard to case, as
-/// mailboxes are, but with its detail.
-pub(super) fn key(digest: &Key, sender: &ReversePath, recipient: &ForwardPath) -> Key {
+/// By what a message is known: the recipient is compared without regard to case, but
+/// with its detail; the mailbox too, as users of the system may differ in case
+/// alone, and an address may come to mean another mailbox.
+pub(super) fn key(
+    digest: &Key,
+    sender: &ReversePath,
+    recipient: &ForwardPath,
+    mailbox: &MailboxName,
+) -> Key {
     let mut hash = Sha256::new();
     hash.update(digest);
+    // No address has a NUL in it, nor has a mailbox's name.
     hash.update(sender.as_str());
-    // No address has a NUL in it.
     hash.update([0]);
     hash.update(recipient.as_str().to_ascii_lowercase());
+    hash.update([0]);
+    hash.update(mailbox.as_str());
     hash.finalize().into()
 }
 
@@ -234,9 +242,9 @@ fn seconds_now() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{Claim, Claimed, Duplicates, ENTRIES_MAX, Key, Seen, Suppression, Table};
-    use crate::transaction::TransactionId;
+    use crate::transaction::{Address, ForwardPath, ReversePath, TransactionId};
     use postino_files::{Files, Kernel};
-    use postino_store::{DeliveryError, DeliveryId, Fate};
+    use postino_store::{DeliveryError, DeliveryId, Fate, MailboxName};
     use std::{fs, io::Write as _, path::Path, sync::Arc, time::Duration};
 
     const DAY: Duration = Duration::from_secs(86_400);
@@ -281,6 +289,19 @@ mod tests {
             Claimed::Stored(id) => Some(id.to_string()),
             _ => None,
         }
+    }
+
+    #[test]
+    fn a_recipient_in_any_case_is_the_same_where_the_mailbox_is() {
+        let path = |local| ForwardPath::Address(Address::unchecked(local, "d"));
+        let key = |local, mailbox| {
+            let name = MailboxName::new(mailbox).unwrap();
+            super::key(&[0; 32], &ReversePath::Null, &path(local), &name)
+        };
+        let bob = key("bob", "bob");
+        assert_eq!(key("Bob", "bob"), bob);
+        assert_ne!(key("Bob", "Bob"), bob, "two users of the system");
+        assert_ne!(key("bob+x", "bob"), bob);
     }
 
     #[test]

@@ -198,7 +198,8 @@ impl Record {
             if !*wanted {
                 continue;
             }
-            let key = duplicates::key(&digest, &self.reverse_path, &recipient.path);
+            let (path, mailbox) = (&recipient.path, recipient.mailbox.name());
+            let key = duplicates::key(&digest, &self.reverse_path, path, mailbox);
             *wanted = false;
             match duplicates.claim(key, (self.id, at), &recipient.fate) {
                 Claimed::New(claim) => {

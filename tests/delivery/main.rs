@@ -227,7 +227,7 @@ fn submission(ticket: u64, recipients: &[&str]) -> Submission {
         },
         mailboxes: recipients
             .iter()
-            .map(|address| Mailbox::new(name(address), IfMissing::Create))
+            .map(|address| Mailbox::new(name(&address.to_lowercase()), IfMissing::Create))
             .collect(),
         origin: Origin::Client(None),
         hostname: "mx.example.org".into(),
