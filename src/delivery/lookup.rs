@@ -10,6 +10,7 @@ use super::{
     alarm::Texts,
     budget::Reservation,
     crew::Crew,
+    full_accounts::FullAccounts,
     outcome::{self, OverQuota},
     owners,
     record::{Answers, Path},
@@ -57,14 +58,21 @@ pub(super) struct LookUps {
     missing: Recurring,
     foreign: Recurring,
     over_quota: OverQuota,
+    full: Arc<FullAccounts>,
     pub(super) crew: Arc<Crew>,
 }
 
 impl LookUps {
-    pub(super) fn new(to_store: ToStore, answers: Answers, limits: &Limits) -> Self {
+    pub(super) fn new(
+        to_store: ToStore,
+        answers: Answers,
+        full: Arc<FullAccounts>,
+        limits: &Limits,
+    ) -> Self {
         let crew = Crew::new("look-up", Texts::STORE, limits.look_ups, limits.stuck);
         let (missing, foreign) = (Recurring::default(), Recurring::default());
-        Self { to_store, answers, missing, foreign, over_quota: limits.over_quota, crew }
+        let over_quota = limits.over_quota;
+        Self { to_store, answers, missing, foreign, over_quota, full, crew }
     }
 
     /// Resolves in memory as far as that can; a refusal is the answer, else a
@@ -120,7 +128,13 @@ impl LookUps {
         let _assumed = owners
             .assume(owner)
             .map_err(|cause| Obstacle::Owner(owners::error(mailbox, owner, &cause)))?;
-        store.admit(mailbox, size)?;
+        store.admit(mailbox, size).map_err(|error| match error {
+            DeliveryError::OverQuota { what } => {
+                let full = self.full.note(mailbox.name().account());
+                DeliveryError::OverQuota { what: format!("{what}; {full}") }
+            }
+            error => error,
+        })?;
         match store.room_of(mailbox) {
             Ok(Some(found)) if !room.admits_into(found, size.unwrap_or(0)) => {
                 Err(room.error().into())

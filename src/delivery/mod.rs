@@ -11,6 +11,7 @@ mod compose;
 mod crew;
 mod deadline;
 mod duplicates;
+mod full_accounts;
 mod lane;
 mod lookup;
 mod outcome;
@@ -39,6 +40,7 @@ use alarm::STUCK_MAX;
 use compose::Uncomposed;
 use deadline::Transit;
 use duplicates::Duplicates;
+use full_accounts::FullAccounts;
 use lookup::LookUps;
 use owners::Owners;
 use pool::Workers;
@@ -212,6 +214,7 @@ pub struct Pool {
     memory: Arc<Budget>,
     resends: Arc<Resends>,
     duplicates: Option<Arc<Duplicates>>,
+    full: Arc<FullAccounts>,
 }
 
 impl Pool {
@@ -228,14 +231,16 @@ impl Pool {
         let owners = Arc::new(Owners::new(limits.mail_group));
         let to_store = ToStore { store, owners, room: Arc::clone(&room) };
         let workers = Arc::new(Workers::new(to_store.clone(), &limits));
-        let look_ups = Arc::new(LookUps::new(to_store, Arc::clone(&answers), &limits));
+        let full = Arc::new(FullAccounts::default());
+        let look_ups = LookUps::new(to_store, Arc::clone(&answers), Arc::clone(&full), &limits);
+        let look_ups = Arc::new(look_ups);
         let spool = Arc::new(Spool::new(&limits, Arc::clone(&answers)));
         let has_memory = Arc::clone(&answers);
         let memory = Budget::new(limits.memory, move || has_memory(Answer::HasMemory));
         let duplicates = limits.suppression.as_ref();
         let duplicates = duplicates.map(|given| Arc::new(Duplicates::new(given, &limits.files)));
         let resends = Arc::default();
-        Self { limits, answers, workers, look_ups, spool, room, memory, resends, duplicates }
+        Self { limits, answers, workers, look_ups, spool, room, memory, resends, duplicates, full }
     }
 
     /// The memory of envelopes and bodies.
@@ -322,6 +327,7 @@ impl Pool {
             answers: Arc::clone(&self.answers),
             resends: Arc::clone(&self.resends),
             duplicates: self.duplicates.clone(),
+            full: Arc::clone(&self.full),
         };
         let received = SystemTime::now();
         let body = match body {

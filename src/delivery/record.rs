@@ -7,6 +7,7 @@
 use super::{
     Answer, Ticket,
     duplicates::{self, Claim, Claimed, Duplicates},
+    full_accounts::FullAccounts,
     outcome::{self, OverQuota},
     resend::{Known, Resends, Sent},
 };
@@ -45,6 +46,7 @@ pub(super) struct Record {
     pub(super) resends: Arc<Resends>,
     /// None: the same message is stored as often as it comes.
     pub(super) duplicates: Option<Arc<Duplicates>>,
+    pub(super) full: Arc<FullAccounts>,
 }
 
 /// One recipient's.
@@ -307,6 +309,7 @@ impl Record {
         let pair = |key, octets: Option<&[u8]>| {
             octets.map(|octets| format!(" {key}={}", escape::value(octets))).unwrap_or_default()
         };
+        self.full.has_room(recipient.destination().name().account());
         log::info!(
             "delivered s={}{}{} from={} {} id={id} size={} rcpts={} ms={} reply=\"{}\"",
             self.id,
@@ -333,6 +336,11 @@ impl Record {
             );
             return;
         }
+        let mut cause = error.to_string();
+        if let DeliveryError::OverQuota { .. } = error {
+            let full = self.full.note(recipient.destination().name().account());
+            cause = format!("{cause}; {full}");
+        }
         log::warn!(
             "not delivered s={} from={} {} size={} ms={} reply=\"{}\" cause={}",
             self.id,
@@ -341,7 +349,7 @@ impl Record {
             self.octets,
             self.received.elapsed().as_millis(),
             reply.codes(),
-            escape::value(error.to_string().as_bytes())
+            escape::value(cause.as_bytes())
         );
     }
 

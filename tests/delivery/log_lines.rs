@@ -77,6 +77,33 @@ fn a_failure_is_logged_with_its_cause() {
 }
 
 #[test]
+fn a_full_account_is_logged_with_how_many_messages_that_stopped_since_when() {
+    keep_log();
+    let rig = rig(1, alone);
+    for (session, result) in [
+        (0xa20, Err(DeliveryError::OverQuota { what: "9 of 9 octets".into() })),
+        (0xa21, Err(DeliveryError::OverQuota { what: "9 of 9 octets".into() })),
+        (0xa22, Ok(DeliveryId::new("17.R9c"))),
+    ] {
+        rig.pool.deliver(named(session, &["full@quota"]));
+        rig.call().finish(result);
+        rig.answer();
+    }
+    let [(_, first), (_, second), (_, again), _] = &logged("mailbox=full@quota")[..] else {
+        panic!("{:?}", logged("mailbox=full@quota"))
+    };
+    let cause = r#"cause="over quota: 9 of 9 octets; "#;
+    let since = |line: &str, count| {
+        let (_, since) = line.split_once(&format!("{count} deferred or refused since ")).unwrap();
+        since.trim_end_matches('"').to_owned()
+    };
+    assert!(first.contains(cause) && second.contains(cause), "{first}");
+    assert_eq!(since(second, 2), since(first, 1));
+    assert_eq!(since(again, 2), since(first, 1));
+    assert!(again.starts_with("has room again: "), "{again}");
+}
+
+#[test]
 fn a_lock_past_the_lock_wait_is_logged_with_its_holder() {
     struct Locked;
     impl MailStore for Locked {
