@@ -31,8 +31,8 @@ const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 /// At how many looks in a row a changed file must have been the same: it may be
 /// written line by line.
 const LOOKS: u32 = 2;
-/// The same where names are missing that were there.
-const LOOKS_IF_SMALLER: u32 = 6;
+/// The same where names are missing that were there, or the last line has no end.
+const LOOKS_IF_UNLIKELY: u32 = 6;
 const STACK_OCTETS: usize = 256 * 1024;
 
 /// Why a users file cannot be used.
@@ -181,9 +181,11 @@ impl UsersFile {
         }
         reading.seen = None;
         reading.refused = None;
+        // Looked at first: what comes while it is read is not what is refused.
+        let seen = look_at(&self.path);
         match read(&self.path, &reading.rules) {
             Ok((parsed, stamp)) => self.take(&mut reading, parsed, stamp),
-            Err(broken) => self.refuse(&mut reading, look_at(&self.path), &broken),
+            Err(broken) => self.refuse(&mut reading, seen, &broken),
         }
     }
 
@@ -191,7 +193,8 @@ impl UsersFile {
     pub(super) fn look(&self) {
         let seen = look_at(&self.path);
         let mut reading = lock(&self.reading);
-        if seen == Ok(reading.taken) {
+        // By new rules what was taken may be wrong.
+        if seen == Ok(reading.taken) && reading.refused != Some(seen) {
             if reading.seen.take().is_some() || reading.refused.take().is_some() {
                 // It was moved away and is back.
                 lock(&self.in_force).is_current = true;
@@ -224,7 +227,8 @@ impl UsersFile {
                 old.len()
             );
             self.refuse(&mut reading, seen, &Broken { line: None, what });
-        } else if looks >= LOOKS_IF_SMALLER || !old.has_more_than(&parsed.table) {
+        } else if looks >= LOOKS_IF_UNLIKELY || parsed.has_end && !old.has_more_than(&parsed.table)
+        {
             self.take(&mut reading, parsed, stamp);
         }
     }

@@ -46,6 +46,8 @@ pub(super) struct Broken {
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) table: Table,
+    /// The last line is whole for sure.
+    pub(super) has_end: bool,
     /// What is not wrong, but worth a line in the log: the place and the text.
     pub(super) warnings: Vec<(usize, String)>,
 }
@@ -76,7 +78,7 @@ pub(super) fn parse(octets: &[u8], rules: &Rules) -> Result<Parsed, Broken> {
                     for each user";
         return Err(Broken { line: None, what: what.to_owned() });
     }
-    Ok(reading.end())
+    Ok(reading.end(octets.ends_with(b"\n")))
 }
 
 /// What stands for "none" to the kernel.
@@ -298,7 +300,7 @@ impl Reading<'_> {
         }
     }
 
-    fn end(mut self) -> Parsed {
+    fn end(mut self, has_end: bool) -> Parsed {
         for name in self.table.sort().iter().take(WARNINGS_MAX) {
             self.warnings
                 .push((0, format!("{} stands there twice; the first counts", shown(name))));
@@ -310,7 +312,7 @@ impl Reading<'_> {
                 self.warnings.push((0, format!("{more} entries more {what}")));
             }
         }
-        Parsed { table: self.table, warnings: self.warnings }
+        Parsed { table: self.table, has_end, warnings: self.warnings }
     }
 }
 

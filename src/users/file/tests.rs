@@ -2,7 +2,7 @@
 
 use super::{
     super::{location::Places, passwd_file::Rules},
-    LOOKS, LOOKS_IF_SMALLER, UsersFile,
+    LOOKS, LOOKS_IF_UNLIKELY, UsersFile,
 };
 use std::{fs, path::PathBuf, sync::Arc};
 
@@ -83,7 +83,7 @@ fn a_changed_file_is_taken_once_it_stands_still() {
 fn names_go_only_after_the_file_stood_still_for_longer() {
     let place = place(&["a", "b", "c"]);
     place.write(&lines(&["a", "b", "d"]));
-    place.look(LOOKS_IF_SMALLER - 1);
+    place.look(LOOKS_IF_UNLIKELY - 1);
     assert_eq!(place.say(&["a", "c", "d", "e"]), "kk??");
     place.look(1);
     assert_eq!(place.say(&["a", "c", "d", "e"]), "kuku");
@@ -94,12 +94,12 @@ fn a_broken_empty_missing_or_halved_file_keeps_the_table() {
     let place = place(&["a", "b", "c", "d", "e"]);
     for text in ["a:x\nb", "", "# nobody\n", "a:x\nb:x\n"] {
         place.write(text);
-        place.look(2 * LOOKS_IF_SMALLER);
+        place.look(2 * LOOKS_IF_UNLIKELY);
         assert_eq!(place.say(&["a", "e", "f"]), "kk?", "{text:?}");
         assert_eq!(place.file.count(), 5);
     }
     fs::remove_file(&place.path).unwrap();
-    place.look(2 * LOOKS_IF_SMALLER);
+    place.look(2 * LOOKS_IF_UNLIKELY);
     assert_eq!(place.say(&["a", "e", "f"]), "kk?");
     place.write(&lines(&["a", "b", "c", "d", "e", "f"]));
     place.look(LOOKS);
@@ -132,6 +132,47 @@ fn a_reload_takes_a_smaller_file_but_no_broken_or_empty_one() {
     place.write(&lines(&["a"]));
     place.file.reload(None);
     assert_eq!(place.say(&["a", "e", "f"]), "kuu");
+}
+
+#[test]
+fn a_good_file_that_comes_while_a_reload_reads_a_broken_one_is_taken() {
+    let place = place(&["a"]);
+    place.write("a:x::::::store=maildir:/v/a/mail\nb");
+    let (path, good) = (place.path.clone(), lines(&["a", "b"]));
+    let mut rules = rules();
+    rules.places.roots = vec!["/v".into()];
+    // Asked where the file's first line is read.
+    rules.places.opens = Arc::new(move |_| {
+        let new = path.with_extension("new");
+        fs::write(&new, &good).and_then(|()| fs::rename(new, &path)).unwrap();
+        Ok(())
+    });
+    place.file.reload(Some(rules));
+    assert_eq!(place.say(&["a", "b", "c"]), "k??");
+    place.look(LOOKS);
+    assert_eq!(place.say(&["a", "b", "c"]), "kku");
+}
+
+#[test]
+fn a_file_that_new_rules_find_broken_says_nothing_of_other_names() {
+    let place = place(&["a"]);
+    place.file.reload(Some(Rules { default_domain: None, ..rules() }));
+    for _ in 0..=LOOKS {
+        assert_eq!(place.say(&["a", "b"]), "k?");
+        place.look(1);
+    }
+    place.file.reload(Some(rules()));
+    assert_eq!(place.say(&["a", "b"]), "ku");
+}
+
+#[test]
+fn a_last_line_without_an_end_may_still_be_written() {
+    let place = place(&["a", "b"]);
+    place.write(&(lines(&["a", "b"]) + "c@d:x:1000:1000::/home/ca"));
+    place.look(LOOKS_IF_UNLIKELY - 1);
+    assert_eq!(place.say(&["a", "b", "c"]), "kk?");
+    place.look(1);
+    assert_eq!(place.say(&["a", "b", "c", "e"]), "kkku");
 }
 
 #[test]
