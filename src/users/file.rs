@@ -124,11 +124,6 @@ impl UsersFile {
         lock(&self.in_force).table.len()
     }
 
-    /// How many domains they are in.
-    pub fn domains(&self) -> usize {
-        lock(&self.in_force).table.domains().count()
-    }
-
     /// Whether there is an account of exactly this name.
     pub fn has(&self, name: &str) -> bool {
         lock(&self.in_force).table.get(name).is_some()

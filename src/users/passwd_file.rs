@@ -9,9 +9,12 @@ use super::{
     quota,
     table::{Account, Standing, Table},
 };
-use crate::{escape, sys::names};
+use crate::{
+    escape,
+    sys::names::{self, NameError},
+};
 use postino_store::{MailboxName, Owner, Quota};
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 /// Entries that a file may have.
 const ENTRIES_MAX: usize = 1_000_000;
@@ -61,6 +64,7 @@ pub(super) fn parse(octets: &[u8], rules: &Rules) -> Result<Parsed, Broken> {
         warnings: Vec::new(),
         unusable: 0,
         unserved: 0,
+        names: Names::default(),
     };
     for (at, line) in octets.split(|octet| *octet == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -92,6 +96,15 @@ struct Reading<'a> {
     warnings: Vec<(usize, String)>,
     unusable: usize,
     unserved: usize,
+    names: Names,
+}
+
+/// What the system was asked, once for each name: a file may have a million lines of
+/// one user.
+#[derive(Default)]
+struct Names {
+    users: HashMap<String, names::User>,
+    groups: HashMap<String, u32>,
 }
 
 /// What the extra fields say.
@@ -145,7 +158,7 @@ impl Reading<'_> {
             return Err(format!("the home {} is no absolute path", shown(home)));
         }
         let home = Some(home).filter(|home| !home.is_empty());
-        let owner = owner(extra.uid.unwrap_or(uid), extra.gid.unwrap_or(gid))?;
+        let owner = self.names.owner(extra.uid.unwrap_or(uid), extra.gid.unwrap_or(gid))?;
         let mut standing = match (extra.is_disabled, extra.is_suspended) {
             (true, _) => Standing::Disabled,
             (false, true) => Standing::Suspended,
@@ -328,26 +341,41 @@ fn is_number(text: &str) -> bool {
     text.bytes().all(|octet| octet.is_ascii_digit())
 }
 
-/// As whom the account's mail is written; none where no uid is given.
-fn owner(uid: &str, gid: &str) -> Result<Option<Owner>, String> {
-    if uid.is_empty() {
-        return Ok(None);
+impl Names {
+    /// As whom the account's mail is written; none where no uid is given.
+    fn owner(&mut self, uid: &str, gid: &str) -> Result<Option<Owner>, String> {
+        if uid.is_empty() {
+            return Ok(None);
+        }
+        let user = match uid.parse() {
+            Ok(uid) => names::User { uid, gid: None },
+            Err(_) => asked(&mut self.users, uid, names::user)
+                .map_err(|error| format!("the uid {} is {error}", shown(uid)))?,
+        };
+        let gid = match (gid, user.gid) {
+            ("", Some(own)) => own,
+            ("", None) => return Err("there is a uid without a gid".to_owned()),
+            (gid, _) => match gid.parse() {
+                Ok(gid) => gid,
+                Err(_) => asked(&mut self.groups, gid, names::group)
+                    .map_err(|error| format!("the gid {} is {error}", shown(gid)))?,
+            },
+        };
+        Ok(Some(Owner { uid: user.uid, gid, groups: Vec::new() }))
     }
-    let user = match uid.parse() {
-        Ok(uid) => names::User { uid, gid: None },
-        Err(_) => names::user(uid).map_err(|error| format!("the uid {} is {error}", shown(uid)))?,
-    };
-    let gid = match (gid, user.gid) {
-        ("", Some(own)) => own,
-        ("", None) => return Err("there is a uid without a gid".to_owned()),
-        (gid, _) => match gid.parse() {
-            Ok(gid) => gid,
-            Err(_) => {
-                names::group(gid).map_err(|error| format!("the gid {} is {error}", shown(gid)))?
-            }
-        },
-    };
-    Ok(Some(Owner { uid: user.uid, gid, groups: Vec::new() }))
+}
+
+fn asked<T: Copy>(
+    known: &mut HashMap<String, T>,
+    name: &str,
+    ask: impl FnOnce(&str) -> Result<T, NameError>,
+) -> Result<T, NameError> {
+    if let Some(answer) = known.get(name) {
+        return Ok(*answer);
+    }
+    let answer = ask(name)?;
+    known.insert(name.to_owned(), answer);
+    Ok(answer)
 }
 
 #[cfg(test)]

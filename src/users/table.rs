@@ -5,7 +5,7 @@
 //! May not: know how a file is written.
 
 use postino_store::{Owner, Quota};
-use std::{cmp::Ordering, ops::Range};
+use std::{cmp::Ordering, collections::HashSet, ops::Range};
 
 /// What is to be done with an account's mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,7 @@ pub(super) struct Table {
     texts: String,
     /// By name.
     entries: Vec<Entry>,
-    /// By name.
-    domains: Vec<Box<str>>,
+    domains: HashSet<Box<str>>,
 }
 
 impl Table {
@@ -79,9 +78,9 @@ impl Table {
         };
         self.entries.push(entry);
         if let Some((_, domain)) = account.name.rsplit_once('@')
-            && let Err(place) = self.domains.binary_search_by(|known| (**known).cmp(domain))
+            && !self.domains.contains(domain)
         {
-            self.domains.insert(place, domain.into());
+            self.domains.insert(domain.into());
         }
         Ok(())
     }
@@ -139,7 +138,7 @@ impl Table {
 
     /// Whether an account is in this domain.
     pub(super) fn has_domain(&self, domain: &str) -> bool {
-        self.domains.binary_search_by(|known| (**known).cmp(domain)).is_ok()
+        self.domains.contains(domain)
     }
 
     /// Whether a name of this table is not in `newer`.

@@ -171,3 +171,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn many_domains_and_owners_by_name_take_no_longer_than_their_lines() {
+    use std::{fmt::Write as _, time::Instant};
+    const LINES: u32 = 200_000;
+    let mut text = String::new();
+    for number in 0..LINES {
+        // Each domain once, in no order.
+        let domain = number.wrapping_mul(7919) % LINES;
+        writeln!(text, "u@d{domain}.example.org:x:daemon:daemon").unwrap();
+    }
+    let begun = Instant::now();
+    let parsed = read(&text);
+    assert_eq!(parsed.table.domains().count(), LINES as usize);
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+}
