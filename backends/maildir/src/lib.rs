@@ -37,7 +37,7 @@ use postino_files::{
 #[cfg(feature = "reader")]
 use postino_store::MailReader;
 use postino_store::{
-    Delivery, DeliveryError, DeliveryId, IfMissing, IfNoFolder, Lane, MailStore, Mailbox,
+    Contents, Delivery, DeliveryError, DeliveryId, IfMissing, IfNoFolder, Lane, MailStore, Mailbox,
     MailboxName, Message, PathTemplate, Prepared, Room,
 };
 use single_instance::Shared;
@@ -188,15 +188,8 @@ impl MailStore for Maildir {
         let path = self.account(mailbox.name())?.path;
         let is_there = self.is_there(mailbox, &path)?;
         let (quota, size) = (mailbox.quota(), size.unwrap_or(0).max(1));
-        if quota.is_none() {
-            Ok(())
-        } else if quota::is_too_large(quota, size) {
-            Err(DeliveryError::LargerThanQuota)
-        } else if is_there {
-            self.admit_size(mailbox, size)
-        } else {
-            Ok(())
-        }
+        quota.admit(Contents::default(), size)?;
+        if quota.is_none() || !is_there { Ok(()) } else { self.admit_size(mailbox, size) }
     }
 
     fn room(&self) -> Result<Option<Room>, DeliveryError> {

@@ -20,7 +20,7 @@ use crate::{
     name, root_error,
 };
 use postino_files::{Dir, Files, Kind};
-use postino_store::{DeliveryError, Mailbox, Quota, Timestamp};
+use postino_store::{Contents, DeliveryError, Mailbox, Quota, Timestamp};
 use std::{ffi::OsStr, io, ops::ControlFlow, path::Path, str};
 
 /// The file's name.
@@ -33,7 +33,7 @@ const OCTETS_MAX: u64 = 5_120;
 const LINE_OCTETS: usize = 14;
 
 /// Where the quota would be exceeded a sum of so many seconds is not believed.
-const BELIEVED_SECONDS: i64 = 15 * 60;
+const BELIEVED_SECONDS: u64 = 15 * 60;
 
 /// An account that has a quota.
 pub(crate) struct Account<'a> {
@@ -46,8 +46,7 @@ pub(crate) struct Account<'a> {
 /// What the file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sum {
-    octets: u64,
-    messages: u64,
+    held: Contents,
     /// Behind the first.
     lines: usize,
     /// When it was written last.
@@ -75,7 +74,7 @@ impl Maildir {
     /// without waiting; of a mailbox that is there.
     pub(crate) fn admit_size(&self, mailbox: &Mailbox, size: u64) -> Result<(), DeliveryError> {
         let account = self.open_account(mailbox)?;
-        let fits = |sum: Sum| sum.admits(account.quota, size);
+        let fits = |sum: Sum| account.quota.admit(sum.held, size).is_ok();
         if account.read()?.is_some_and(fits) || !account.try_lock()? {
             return Ok(());
         }
@@ -93,11 +92,6 @@ impl Maildir {
     }
 }
 
-/// Whether no account of this quota ever has room for a message.
-pub(crate) fn is_too_large(quota: Quota, size: u64) -> bool {
-    quota.octets.is_some_and(|most| size > most) || quota.messages == Some(0)
-}
-
 impl Account<'_> {
     fn try_lock(&self) -> Result<bool, DeliveryError> {
         let locked = self.files.try_lock_dir(&self.dir);
@@ -106,27 +100,16 @@ impl Account<'_> {
 
     /// Whether a message of `size` octets fits; the account is locked.
     pub(crate) fn check(&self, size: u64) -> Result<(), DeliveryError> {
-        if is_too_large(self.quota, size) {
-            return Err(DeliveryError::LargerThanQuota);
-        }
-        let mut sum = match self.read()? {
+        // No count makes room in an account that holds nothing.
+        self.quota.admit(Contents::default(), size)?;
+        let sum = match self.read()? {
             Some(sum) => sum,
             None => self.count()?,
         };
-        if !sum.admits(self.quota, size) && sum.is_doubtful() {
-            sum = self.count()?;
+        match self.quota.admit(sum.held, size) {
+            Err(_) if sum.is_doubtful() => self.quota.admit(self.count()?.held, size),
+            result => result,
         }
-        if sum.admits(self.quota, size) {
-            return Ok(());
-        }
-        let mut what = Vec::with_capacity(2);
-        if let Some(most) = self.quota.octets {
-            what.push(format!("{} of {most} octets", sum.octets));
-        }
-        if let Some(most) = self.quota.messages {
-            what.push(format!("{} of {most} messages", sum.messages));
-        }
-        Err(DeliveryError::OverQuota { what: what.join(", ") })
     }
 
     /// Notes a message of `size` octets, which has been stored; the account is locked.
@@ -175,8 +158,8 @@ impl Account<'_> {
 
     /// Counts all that the account holds, and writes the file anew.
     fn count(&self) -> Result<Sum, DeliveryError> {
-        let mut sum = Sum { octets: 0, messages: 0, lines: 1, written: now() };
-        self.count_in(&self.dir, &mut sum)?;
+        let mut held = Contents::default();
+        self.count_in(&self.dir, &mut held)?;
         self.visit(&self.dir, &mut |name| {
             let octets = name.as_encoded_bytes();
             if octets.starts_with(b".")
@@ -184,15 +167,15 @@ impl Account<'_> {
                 // A folder that is none, or has just gone, holds nothing.
                 && let Some(folder) = self.open_dir(&self.dir, Path::new(name))?
             {
-                self.count_in(&folder, &mut sum)?;
+                self.count_in(&folder, &mut held)?;
             }
             Ok(())
         })?;
-        self.write(sum)?;
-        Ok(sum)
+        self.write(held)?;
+        Ok(Sum { held, lines: 1, written: now() })
     }
 
-    fn count_in(&self, mailbox: &Dir, sum: &mut Sum) -> Result<(), DeliveryError> {
+    fn count_in(&self, mailbox: &Dir, held: &mut Contents) -> Result<(), DeliveryError> {
         for directory in [NEW, CUR] {
             let Some(dir) = self.open_dir(mailbox, Path::new(directory))? else { continue };
             self.visit(&dir, &mut |name| {
@@ -210,8 +193,8 @@ impl Account<'_> {
                         }
                     },
                 };
-                sum.octets = sum.octets.saturating_add(size);
-                sum.messages += 1;
+                held.octets = held.octets.saturating_add(size);
+                held.messages += 1;
                 Ok(())
             })?;
         }
@@ -247,14 +230,14 @@ impl Account<'_> {
         }
     }
 
-    fn write(&self, sum: Sum) -> Result<(), DeliveryError> {
+    fn write(&self, held: Contents) -> Result<(), DeliveryError> {
         let random = postino_files::random()
             .map_err(|cause| DeliveryError::io("draw random bits", "", cause))?;
         let draft = format!("{NAME}.{random:016x}");
         let (files, draft) = (self.files, Path::new(&draft));
         let failed = |cause| DeliveryError::io("write the file", self.dir.path().join(NAME), cause);
         let tmp = files.open_dir(&self.dir, Path::new(TMP)).map_err(failed)?;
-        let text = format!("{}\n{}", first_line(self.quota), line(sum.octets, sum.messages));
+        let text = format!("{}\n{}", first_line(self.quota), line(held.octets, held.messages));
         let file = files.create(&tmp, draft, self.file_mode).map_err(failed)?;
         let written = files
             .write_all(&file, text.as_bytes())
@@ -268,15 +251,10 @@ impl Account<'_> {
 }
 
 impl Sum {
-    fn admits(self, quota: Quota, size: u64) -> bool {
-        let octets = self.octets.saturating_add(size);
-        quota.octets.is_none_or(|most| octets <= most)
-            && quota.messages.is_none_or(|most| self.messages < most)
-    }
-
-    /// Whether others may have removed mail without a note.
+    /// Whether others may have removed mail without a note. One that will be written
+    /// only later was so before the clock was set back.
     fn is_doubtful(self) -> bool {
-        self.lines > 1 || now().saturating_sub(self.written) >= BELIEVED_SECONDS
+        self.lines > 1 || now().abs_diff(self.written) >= BELIEVED_SECONDS
     }
 }
 
@@ -317,7 +295,7 @@ fn parse(text: &[u8], quota: Quota) -> Option<Sum> {
         count += 1;
     }
     let (octets, messages) = (u64::try_from(octets).ok()?, u64::try_from(messages).ok()?);
-    (count > 0).then_some(Sum { octets, messages, lines: count, written: 0 })
+    (count > 0).then_some(Sum { held: Contents { messages, octets }, lines: count, written: 0 })
 }
 
 fn limits(line: &str) -> Option<Quota> {
@@ -339,7 +317,7 @@ fn now() -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Quota, first_line, limits, line, parse};
+    use super::{Contents, Quota, first_line, limits, line, parse};
 
     #[test]
     fn lines_are_filled_up_to_14_octets_as_courier_fills_them() {
@@ -364,7 +342,7 @@ mod tests {
     fn a_sum_is_that_of_all_lines_and_none_where_one_is_damaged() {
         let quota = Quota { octets: Some(9), messages: None };
         let sum = parse(b"9S\n    7 3\n-2 -1\n10\t1  \n", quota).unwrap();
-        assert_eq!((sum.octets, sum.messages, sum.lines), (15, 3, 3));
+        assert_eq!((sum.held, sum.lines), (Contents { messages: 3, octets: 15 }, 3));
         for damaged in [
             &b""[..],
             b"9S\n",

@@ -205,18 +205,22 @@ fn a_sum_over_the_quota_is_believed_for_a_quarter_of_an_hour() {
     let place = Place::new();
     let store = opened(&place);
     deliver_sized(&store, alice(1000, None), 500).unwrap();
-    let lying = |lines: &str, minutes: u64| {
+    let lying_since = |lines: &str, written: SystemTime| {
         fs::write(sum_file(&place), format!("1000S\n{lines}")).unwrap();
-        let written = SystemTime::now() - Duration::from_secs(minutes * 60);
         File::options().write(true).open(sum_file(&place)).unwrap().set_modified(written).unwrap();
     };
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    let lying = |lines: &str, ago| lying_since(lines, SystemTime::now() - minutes(ago));
     for ask in [
-        |store: &Maildir| store.admit(&alice(1000, None), Some(200)),
-        |store: &Maildir| deliver_sized(store, alice(1000, None), 200).map(drop),
+        |store: &Maildir| store.admit(&alice(1000, None), Some(150)),
+        |store: &Maildir| deliver_sized(store, alice(1000, None), 150).map(drop),
     ] {
         lying("900 9\n", 14);
         assert_over(ask(&store), "900 of 1000 octets");
         lying("900 9\n", 16);
+        ask(&store).unwrap();
+        // The clock has been set back since.
+        lying_since("900 9\n", SystemTime::now() + minutes(16));
         ask(&store).unwrap();
         lying("800 8\n100 1\n", 0);
         let left = ask(&store);
