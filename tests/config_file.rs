@@ -129,14 +129,18 @@ fn a_bad_value_is_told_with_what_it_may_be() {
 
 #[test]
 fn settings_that_do_not_go_together_are_refused() {
-    line_is_refused("listen = \"[::]:2424\"", "listen [::]:2424 can be reached from other hosts");
-    line_is_refused("group = \"root\"", "group is set, but user is not");
+    line_is_refused(
+        "listen = \"[::]:2424\"",
+        "postino.toml:3:1: listen: [::]:2424 can be reached from other hosts",
+    );
+    line_is_refused("group = \"root\"", "postino.toml:3:1: group: user is not set; set both");
     line_is_refused("mail-group = 8", "postino.toml:3:1: mail-group must be a string");
     line_is_refused(
         "mail-group = \"8\"",
-        "mail-group is set, but the store maildir:mail is none of",
+        "postino.toml:3:1: mail-group: the store maildir:mail is none of",
     );
     let told = complaints_of("store = \"maildir:%h/Maildir\"\nusers = \"any\"");
+    assert!(told.starts_with("postino.toml:1:1: store: its path begins at"), "{told}");
     assert!(told.contains("users = any and store do not know; set users to system or"), "{told}");
     assert!(!told.contains("postmaster"), "a home is not to be had by naming one: {told}");
     let told =

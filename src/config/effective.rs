@@ -322,10 +322,11 @@ impl Reader<'_> {
         if let Some(open) = listen.iter().find(is_open)
             && self.given.get("allow").is_empty()
         {
-            self.errors.add(format!(
-                "listen {open} can be reached from other hosts; name the networks that may connect \
-                 by allow, such as 192.0.2.0/24"
-            ));
+            let wrong = format!(
+                "{open} can be reached from other hosts; name the networks that may connect by \
+                 allow, such as 192.0.2.0/24"
+            );
+            self.complain_of("listen", &wrong);
         }
     }
 
@@ -375,16 +376,15 @@ impl Reader<'_> {
         let knows_homes =
             server.is_none_or(|server| !matches!(server.users.source, Source::Any | Source::Store));
         if stores::is_in_homes(store_url) && !knows_homes {
-            self.errors.add(
-                "the store's path begins at the user's home (%h), which users = any and store do \
-                 not know; set users to system or file:PATH"
-                    .to_owned(),
+            self.complain_of(
+                "store",
+                "its path begins at the user's home (%h), which users = any and store do not \
+                 know; set users to system or file:PATH",
             );
         }
         if mail_group.is_some() && !store_url.starts_with("mbox:") {
-            self.errors.add(format!(
-                "mail-group is set, but the store {store_url} is none of kind mbox; leave mail-group out"
-            ));
+            let wrong = format!("the store {store_url} is none of kind mbox; leave mail-group out");
+            self.complain_of("mail-group", &wrong);
         }
     }
 
@@ -393,7 +393,7 @@ impl Reader<'_> {
         let group = self.one("group", None, |text| Ok(Some(text.to_owned())));
         let Some(name) = name else {
             if group.is_some() {
-                self.errors.add("group is set, but user is not; set both or neither".to_owned());
+                self.complain_of("group", "user is not set; set both or neither");
             }
             return None;
         };

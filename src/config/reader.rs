@@ -107,6 +107,13 @@ impl<'a> Reader<'a> {
         self.errors.add(format!("{origin}: {text:?} {wrong}"));
     }
 
+    /// Complains about a setting that does not go with others.
+    #[inline(never)]
+    pub(super) fn complain_of(&mut self, name: &'static str, wrong: &str) {
+        let origin = self.given.get(name).last().map_or(name, |value| &value.origin);
+        self.errors.add(format!("{origin}: {wrong}"));
+    }
+
     pub(super) fn list<T: std::fmt::Display>(
         &mut self,
         name: &'static str,

@@ -85,9 +85,8 @@ impl Reader<'_> {
             && !domains.is_empty()
             && !domains.contains(domain)
         {
-            self.errors.add(format!(
-                "default-domain {domain} is not among domains; add it there, or name one of them"
-            ));
+            let wrong = format!("{domain} is not among domains; add it there, or name one of them");
+            self.complain_of("default-domain", &wrong);
         }
         domain
     }
@@ -121,12 +120,12 @@ impl Reader<'_> {
             (Source::System(_), None) => {
                 let text = "postmaster is not set; with users = system name the user who gets its \
                             mail";
-                return self.errors.add(text.to_owned());
+                return self.complain_of("users", text);
             }
             (Source::File(_), None) if has_home => {
                 let text = "postmaster is not set; with %h in the store's path name the user who \
                             gets its mail";
-                return self.errors.add(text.to_owned());
+                return self.complain_of("users", text);
             }
             (Source::System(_), Some(value)) => {
                 let user = name.local_part();

@@ -65,7 +65,7 @@ fn each_is_told_with_file_line_key_and_what_to_do() {
         (
             &format!("{FILE}\ndomains = [\"b\"]\ndefault-domain = \"c\""),
             "a:x\n",
-            "default-domain c is not among domains; add it",
+            "postino.toml:4:1: default-domain: c is not among domains; add it",
         ),
         (
             "store = \"maildir:/v/%n\"\nusers = \"file:users\"",
@@ -80,14 +80,18 @@ fn each_is_told_with_file_line_key_and_what_to_do() {
         (
             HOMES,
             "a@b:x:::::\n",
-            "postmaster is not set; with %h in the store's path name the user who gets its mail",
+            "postino.toml:2:1: users: postmaster is not set; with %h in the store's path name the user who gets its mail",
         ),
         (
             &format!("{HOMES}\npostmaster = \"c@b\""),
             "a@b:x:::::\n",
             "postino.toml:3:1: postmaster: \"c@b\" is not in the users file, so it has no home",
         ),
-        (SYSTEM, "", "postmaster is not set; with users = system name the user who gets its mail"),
+        (
+            SYSTEM,
+            "",
+            "postino.toml:2:1: users: postmaster is not set; with users = system name the user who gets its mail",
+        ),
         (
             &format!("{SYSTEM}\npostmaster = \"no-such-user\""),
             "",
@@ -105,6 +109,7 @@ fn each_is_told_with_file_line_key_and_what_to_do() {
         ),
     ] {
         let told = complaint(folder.path(), config, users);
+        assert!(told.starts_with("postino.toml:"), "{config}: {told}");
         assert!(told.contains(expected), "{config}\n told: {told}\n want: {expected}");
         assert!(told.trim_end().ends_with("; nothing was bound or changed"), "{told}");
     }
