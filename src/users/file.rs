@@ -2,7 +2,7 @@
 //!
 //! Lives here: reading it whole or not at all, when a changed file is taken, and
 //! the thread that looks.
-//! May not: be read on the event loop; `ask` asks memory alone.
+//! May not: be read or looked at on the event loop; `ask` asks memory alone.
 //! Holds: no file that is broken, empty or still being written takes the place of
 //! one that was good; while one waits, a name that is not known is not said to be
 //! unknown.
@@ -84,14 +84,14 @@ pub struct UsersFile {
 
 struct InForce {
     table: Arc<Table>,
-    /// The file says what the table says.
+    /// The file that the table is of.
+    taken: Stamp,
+    /// At the last look the file said what the table says.
     is_current: bool,
 }
 
 struct Reading {
     rules: Rules,
-    /// The file that the table is of.
-    taken: Stamp,
     /// What was seen since at the last look, and how many times in a row.
     seen: Option<(Seen, u32)>,
     /// The last that was refused: it is logged once.
@@ -104,11 +104,11 @@ impl UsersFile {
         let (parsed, taken) = read(path, &rules)
             .map_err(|broken| UsersFileError(place(path, broken.line) + &broken.what))?;
         let warnings = warnings(path, &parsed);
-        let in_force = InForce { table: Arc::new(parsed.table), is_current: true };
+        let in_force = InForce { table: Arc::new(parsed.table), taken, is_current: true };
         let file = Self {
             path: path.to_owned(),
             in_force: Mutex::new(in_force),
-            reading: Mutex::new(Reading { rules, taken, seen: None, refused: None }),
+            reading: Mutex::new(Reading { rules, seen: None, refused: None }),
             thread: Mutex::default(),
         };
         Ok((file, warnings))
@@ -189,7 +189,7 @@ impl UsersFile {
         let seen = look_at(&self.path);
         let mut reading = lock(&self.reading);
         // By new rules what was taken may be wrong.
-        if seen == Ok(reading.taken) && reading.refused != Some(seen) {
+        if seen == Ok(lock(&self.in_force).taken) && reading.refused != Some(seen) {
             if reading.seen.take().is_some() || reading.refused.take().is_some() {
                 // It was moved away and is back.
                 lock(&self.in_force).is_current = true;
@@ -237,15 +237,23 @@ impl UsersFile {
         asker(&table, is_current)
     }
 
+    /// Whether the file still is the one that the table in force is of: a change is
+    /// seen here before the thread looks again. May block.
+    pub(super) fn is_as_taken(&self) -> bool {
+        let seen = look_at(&self.path);
+        let in_force = lock(&self.in_force);
+        in_force.is_current && seen == Ok(in_force.taken)
+    }
+
     fn take(&self, reading: &mut Reading, parsed: Parsed, stamp: Stamp) {
-        reading.taken = stamp;
         reading.seen = None;
         reading.refused = None;
         for warning in warnings(&self.path, &parsed) {
             log::warn!("{warning}");
         }
         let count = parsed.table.len();
-        *lock(&self.in_force) = InForce { table: Arc::new(parsed.table), is_current: true };
+        let table = Arc::new(parsed.table);
+        *lock(&self.in_force) = InForce { table, taken: stamp, is_current: true };
         log::info!("users: {}{count} entries", place(&self.path, None));
     }
 

@@ -90,7 +90,7 @@ pub struct Resolved {
 pub enum Resolution {
     /// To its end.
     Known(Resolved),
-    /// The system has to be asked, by a thread that may wait.
+    /// Something has to be asked, by a thread that may wait.
     Ask(Inquiry),
 }
 
@@ -109,9 +109,21 @@ impl From<Reply> for Refusal {
     }
 }
 
+/// What memory does not tell.
+#[derive(Debug)]
+pub struct Inquiry(Asked);
+
+#[derive(Debug)]
+enum Asked {
+    /// Who in this system a user is.
+    System(SystemUser),
+    /// Whether the users file still is the one in which a name is not.
+    Unlisted { file: Arc<UsersFile>, refusal: Reply },
+}
+
 /// A question about a user of this system.
 #[derive(Debug)]
-pub struct Inquiry {
+struct SystemUser {
     system: Arc<System>,
     login: String,
     detail: Option<String>,
@@ -126,7 +138,10 @@ impl Resolution {
     pub fn finish(self) -> Result<Resolved, Refusal> {
         match self {
             Self::Known(resolved) => Ok(resolved),
-            Self::Ask(inquiry) => inquiry.ask().map(Resolved::from),
+            Self::Ask(Inquiry(Asked::System(user))) => user.ask().map(Resolved::from),
+            Self::Ask(Inquiry(Asked::Unlisted { file, refusal })) => {
+                Err(if file.is_as_taken() { refusal.into() } else { not_listed_formerly() })
+            }
         }
     }
 }
@@ -137,7 +152,7 @@ impl From<Mailbox> for Resolved {
     }
 }
 
-impl Inquiry {
+impl SystemUser {
     fn ask(self) -> Result<Mailbox, Refusal> {
         let login = match (self.system.find(&self.login), &self.otherwise) {
             (Err(refusal), Some(otherwise)) if refusal.reply == reply::UNKNOWN_RECIPIENT => {
@@ -201,12 +216,13 @@ impl Users {
             Source::Store => IfMissing::Refuse,
             Source::File(file) => {
                 let whole = address.local_part().to_ascii_lowercase();
-                return file.ask(|table, is_current| {
+                let found = file.ask(|table, is_current| {
                     // An entry of the address as it stands goes before one
                     // without the detail.
                     let named = [(&whole[..], None), (&lower, detail)];
                     self.in_table(table, is_current, &named, &domain)
                 });
+                return found.or_else(|refusal| doubted(file, refusal));
             }
             Source::System(system) => {
                 let otherwise = is_postmaster.then(|| self.postmaster.local_part().to_owned());
@@ -239,8 +255,7 @@ impl Users {
             return self.account(account, user, domain, detail);
         }
         if !is_current {
-            let cause = "not among the former users, and the users file is not usable now";
-            return Err(Refusal { reply: reply::DIRECTORY_FAILED, cause: Some(cause.to_owned()) });
+            return Err(not_listed_formerly());
         }
         if self.domains.is_empty() && !table.has_domain(domain) {
             return Err(reply::UNKNOWN_DOMAIN.into());
@@ -294,14 +309,14 @@ impl Users {
         detail: Option<&str>,
         otherwise: Option<String>,
     ) -> Resolution {
-        Resolution::Ask(Inquiry {
+        Resolution::Ask(Inquiry(Asked::System(SystemUser {
             system: Arc::clone(system),
             login: user.to_owned(),
             detail: detail.map(str::to_owned),
             policy: self.detail,
             quota: self.quota,
             otherwise,
-        })
+        })))
     }
 
     /// Where mail to `<postmaster>` goes: it must be accepted, whatever mailboxes
@@ -332,6 +347,21 @@ impl Users {
     fn plain_postmaster(&self) -> Mailbox {
         Mailbox::new(self.postmaster.clone(), IfMissing::Create).with_quota(self.quota)
     }
+}
+
+/// Who is not in the file as it was read may be in it since.
+fn doubted(file: &Arc<UsersFile>, refusal: Refusal) -> Result<Resolution, Refusal> {
+    let is_unlisted = [reply::UNKNOWN_RECIPIENT, reply::UNKNOWN_DOMAIN].contains(&refusal.reply);
+    if !is_unlisted {
+        return Err(refusal);
+    }
+    let (file, refusal) = (Arc::clone(file), refusal.reply);
+    Ok(Resolution::Ask(Inquiry(Asked::Unlisted { file, refusal })))
+}
+
+fn not_listed_formerly() -> Refusal {
+    let cause = "not among the former users, and the users file has changed since or is not usable";
+    Refusal { reply: reply::DIRECTORY_FAILED, cause: Some(cause.to_owned()) }
 }
 
 fn known(mailbox: Mailbox) -> Resolution {

@@ -9,6 +9,7 @@ use crate::{
 };
 use postino_store::{IfMissing, Mailbox, MailboxName, Quota};
 use std::sync::Arc;
+use tempfile::TempDir;
 
 fn users(source: Source) -> Users {
     Users::new(source, MailboxName::new("root@mx.example.org").unwrap())
@@ -111,7 +112,8 @@ fn every_account_without_a_quota_has_the_default_one() {
             assert!(resolved.otherwise.is_none_or(|other| other.quota() == quota));
         }
     }
-    let users = Users { quota, ..in_file("a@d:x::::::quota=5\nb@d:x\nc@d:x::::::quota=0\n") };
+    let (users, _folder) = in_file("a@d:x::::::quota=5\nb@d:x\nc@d:x::::::quota=0\n");
+    let users = Users { quota, ..users };
     let of = |user| resolve(&users, &path(user, "d")).unwrap().mailbox.quota();
     assert_eq!(of("a"), Quota { octets: Some(5), messages: None });
     assert_eq!(of("b"), quota);
@@ -134,7 +136,8 @@ fn a_detail_names_a_folder_in_its_own_case() {
     assert_eq!(resolved.otherwise.unwrap().name().as_str(), "root@mx.example.org");
 }
 
-fn in_file(text: &str) -> Users {
+/// The file is there as long as its folder.
+fn in_file(text: &str) -> (Users, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("users");
     std::fs::write(&path, text).unwrap();
@@ -146,12 +149,13 @@ fn in_file(text: &str) -> Users {
     let rules =
         Rules { default_domain: None, domains: Vec::new(), is_for_one_domain: false, places };
     let (file, _) = UsersFile::load(&path, rules).unwrap();
-    users(Source::File(Arc::new(file)))
+    (users(Source::File(Arc::new(file))), folder)
 }
 
 #[test]
 fn an_entry_of_the_whole_name_goes_before_its_user_and_that_before_the_catch_all() {
-    let mut users = in_file("a@d:x\na+b@d:x\n@d:x:::::/all:\nx@e:x\n@f:x::::::user=all@f\n");
+    let (mut users, _folder) =
+        in_file("a@d:x\na+b@d:x\n@d:x:::::/all:\nx@e:x\n@f:x::::::user=all@f\n");
     users.detail = Detail::Folder;
     for (local_part, domain, expected) in [
         ("A", "D", "a@d"),
@@ -178,7 +182,7 @@ fn an_entry_of_the_whole_name_goes_before_its_user_and_that_before_the_catch_all
 
 #[test]
 fn an_entry_says_what_is_known_of_its_account() {
-    let users = in_file(
+    let (users, _folder) = in_file(
         "a@d:x:7:8::/home/a:\nb@d:x::::::disabled\nc@d:x::::::suspended\n\
          e@d:x::::::store=maildir:/etc\n",
     );
@@ -196,20 +200,36 @@ fn an_entry_says_what_is_known_of_its_account() {
 #[test]
 fn in_a_file_postmaster_is_its_own_entry_the_configured_one_or_made() {
     let bare = ForwardPath::Postmaster("postmaster".into());
-    let users = in_file("a@d:x\nroot@mx.example.org:x:7:8::/root-mail:\npostmaster@e:x\n");
+    let (users, _folder) =
+        in_file("a@d:x\nroot@mx.example.org:x:7:8::/root-mail:\npostmaster@e:x\n");
     let home = Some(std::path::Path::new("/root-mail"));
     for path in [&bare, &path("Postmaster", "d")] {
         let resolved = resolve(&users, path).unwrap().mailbox;
         assert_eq!((resolved.name().as_str(), resolved.home()), ("root@mx.example.org", home));
     }
     assert_eq!(name(&users, "postmaster", "e"), Ok("postmaster@e".to_owned()));
-    let users = Users { domains: vec!["z".to_owned()], ..in_file("a@d:x\n") };
+    let (users, _folder) = in_file("a@d:x\n");
+    let users = Users { domains: vec!["z".to_owned()], ..users };
     let own = Resolved::from(mailbox("root@mx.example.org", IfMissing::Create));
     for path in [bare, path("postmaster", "z")] {
         assert_eq!(resolve(&users, &path).unwrap(), own);
     }
     assert_eq!(name(&users, "a", "z"), Err(reply::UNKNOWN_RECIPIENT));
     assert_eq!(name(&users, "a", "d"), Err(reply::UNKNOWN_DOMAIN));
+}
+
+#[test]
+fn a_file_that_has_changed_makes_nobody_unknown_before_it_is_read_again() {
+    let (users, folder) = in_file("a@d:x\n");
+    let before = [name(&users, "b", "d"), name(&users, "b", "e")];
+    assert_eq!(before, [Err(reply::UNKNOWN_RECIPIENT), Err(reply::UNKNOWN_DOMAIN)]);
+    std::fs::write(folder.path().join("users"), "a@d:x\nb@d:x\nb@e:x\n").unwrap();
+    for (local_part, domain) in [("b", "d"), ("b", "e")] {
+        assert_eq!(name(&users, local_part, domain), Err(reply::DIRECTORY_FAILED), "{domain}");
+    }
+    assert_eq!(name(&users, "a", "d"), Ok("a@d".to_owned()));
+    std::fs::remove_file(folder.path().join("users")).unwrap();
+    assert_eq!(name(&users, "b", "d"), Err(reply::DIRECTORY_FAILED));
 }
 
 #[test]
