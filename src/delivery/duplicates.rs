@@ -6,7 +6,7 @@
 //! Holds: a message is known only once it is stored, so that whatever is lost of
 //! the table costs a second copy at the most; the table is bounded.
 
-use super::seen_file::SeenFile;
+use super::seen_file::{ENTRIES_MAX, Key, Seen, SeenFile};
 use crate::transaction::{ForwardPath, ReversePath, TransactionId};
 use postino_files::Files;
 use postino_store::{Body, DeliveryError, DeliveryId, Fate, MailboxName};
@@ -19,9 +19,6 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-/// Stored messages that are known at the most; beyond, the oldest go.
-pub(super) const ENTRIES_MAX: usize = 10_000;
-
 /// What the suppression of duplicates is told.
 #[derive(Clone, Debug)]
 pub struct Suppression {
@@ -29,18 +26,6 @@ pub struct Suppression {
     pub window: Duration,
     /// Where it is known across a restart: the store's root. None: nowhere.
     pub directory: Option<PathBuf>,
-}
-
-/// SHA-256 over a body's, with the sender, the recipient and his mailbox.
-pub(super) type Key = [u8; 32];
-
-/// One message that was stored for one recipient.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    pub(super) key: Key,
-    /// When, in seconds since 1970: it is compared across restarts.
-    pub(super) at: u64,
-    pub(super) id: DeliveryId,
 }
 
 /// All that is known.

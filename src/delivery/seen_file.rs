@@ -9,7 +9,6 @@
 //! several names or a link is neither read nor written. It is not synced: a line
 //! that a power cut takes is a line that is lost.
 
-use super::duplicates::{ENTRIES_MAX, Key, Seen};
 use crate::escape;
 use postino_files::{Dir, File, Files, Kind};
 use postino_store::DeliveryId;
@@ -27,6 +26,9 @@ use std::{
 const NAME: &str = ".postino-seen";
 const OLD_NAME: &str = ".postino-seen.old";
 
+/// Stored messages that are known at the most; beyond, the oldest go.
+pub(super) const ENTRIES_MAX: usize = 10_000;
+
 /// A file of more octets becomes the old one; both together hold more lines than
 /// are known, as long as ids have 40 octets. No more of a file is read.
 const OCTETS_MAX: u64 = 1 << 20;
@@ -35,6 +37,18 @@ const OCTETS_MAX: u64 = 1 << 20;
 const LINE_OCTETS_MAX: usize = 512;
 
 const MODE: u32 = 0o600;
+
+/// SHA-256 over a body's, with the sender, the recipient and his mailbox.
+pub(super) type Key = [u8; 32];
+
+/// One message that was stored for one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) key: Key,
+    /// When, in seconds since 1970: it is compared across restarts.
+    pub(super) at: u64,
+    pub(super) id: DeliveryId,
+}
 
 /// The file and who writes to it.
 pub(super) struct SeenFile {
