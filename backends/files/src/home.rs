@@ -1,4 +1,5 @@
-//! A user's home, where it is below that his mailbox lies.
+//! A user's home, where it is below that his mailbox lies, and the way down from it,
+//! or from another directory, to the one place of an account.
 //!
 //! Lives here: what a home must be for mail to be put into it.
 //! May not: make one: a home that is missing may be on a disk that is not mounted.
@@ -14,17 +15,17 @@ const ROOT_USER: u32 = 0;
 /// The mode bit by which others may make and remove names.
 const OTHERS_WRITE: u32 = 0o002;
 
+/// What a directory is wanted for that is found unfit.
+const DELIVER_IN_HOME: &str = "deliver below the home";
+const DELIVER: &str = "deliver below";
+
 /// A user's home, as whom the calling thread acts. Symbolic links lead to it as they
 /// do for a login.
 pub fn open(files: &dyn Files, home: Option<&Path>) -> Result<Dir, RootError> {
     let path = home.unwrap_or(Path::new(""));
-    let failed = |doing, cause| RootError::Failed { doing, path: path.to_owned(), cause };
-    let unfit = |fault| {
-        let cause = io::Error::new(io::ErrorKind::PermissionDenied, fault);
-        failed("deliver below the home", cause)
-    };
     if !path.is_absolute() {
-        return Err(unfit("the user has none, or none that begins with /"));
+        let fault = "the user has none, or none that begins with /";
+        return Err(unfit(DELIVER_IN_HOME, path, fault));
     }
     let dir = match files.open_root(path) {
         Ok(dir) => dir,
@@ -36,21 +37,60 @@ pub fn open(files: &dyn Files, home: Option<&Path>) -> Result<Dir, RootError> {
                 ),
             });
         }
-        Err(cause) => return Err(failed("open the home", cause)),
+        Err(cause) => return Err(failed("open the home", path, cause)),
     };
-    let status = files.stat_dir(&dir).map_err(|cause| failed("look at the home", cause))?;
+    check(files, dir, DELIVER_IN_HOME)
+}
+
+/// The directory at `path`, which is `base` or lies below it, from where on no symbolic
+/// link is followed; each on the way must be as a home must.
+pub fn open_below(files: &dyn Files, base: &Path, path: &Path) -> Result<Dir, RootError> {
+    let checked = |path: &Path, opened| match opened {
+        Ok(dir) => check(files, dir, DELIVER),
+        Err(cause) if io::Error::kind(&cause) == io::ErrorKind::NotFound => {
+            Err(RootError::Missing {
+                what: format!(
+                    "{} is not there (not mounted?); accounts with a store of their own below \
+                     it get 451; it is never made",
+                    path.display()
+                ),
+            })
+        }
+        Err(cause) => Err(failed("open the directory", path, cause)),
+    };
+    let mut at = checked(base, files.open_root(base))?;
+    for component in path.strip_prefix(base).unwrap_or(path) {
+        let name = Path::new(component);
+        at = checked(&at.path_to(name), files.open_dir(&at, name))?;
+    }
+    Ok(at)
+}
+
+/// Who may have put things into the directory.
+fn check(files: &dyn Files, dir: Dir, doing: &'static str) -> Result<Dir, RootError> {
+    let status =
+        files.stat_dir(&dir).map_err(|cause| failed("look at the directory", dir.path(), cause))?;
     if status.owner != process::user() && status.owner != ROOT_USER {
-        return Err(unfit("it belongs to another user"));
+        return Err(unfit(doing, dir.path(), "it belongs to another user"));
     }
     if status.mode & OTHERS_WRITE != 0 {
-        return Err(unfit("others may write to it; take that from them: chmod o-w"));
+        let fault = "others may write to it; take that from them: chmod o-w";
+        return Err(unfit(doing, dir.path(), fault));
     }
     Ok(dir)
 }
 
+fn unfit(doing: &'static str, path: &Path, fault: &'static str) -> RootError {
+    failed(doing, path, io::Error::new(io::ErrorKind::PermissionDenied, fault))
+}
+
+fn failed(doing: &'static str, path: &Path, cause: io::Error) -> RootError {
+    RootError::Failed { doing, path: path.to_owned(), cause }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::open;
+    use super::{open, open_below};
     use crate::{Kernel, root_error::RootError};
     use std::{
         fs::{self, Permissions},
@@ -83,5 +123,25 @@ mod tests {
             std::os::unix::fs::chown(at("own"), Some(54_321), None).unwrap();
             assert!(said(Some(&at("own"))).contains("another user"));
         }
+    }
+
+    #[test]
+    fn below_a_base_no_link_is_followed_and_nothing_is_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = directory.path();
+        let kernel = Kernel::new();
+        fs::create_dir_all(base.join("a/b")).unwrap();
+        std::os::unix::fs::symlink("a", base.join("link")).unwrap();
+        let said = |path: &str| open_below(&kernel, base, &base.join(path)).unwrap_err();
+        for path in ["", "a", "a/b"] {
+            let dir = open_below(&kernel, base, &base.join(path)).unwrap();
+            assert_eq!(dir.path(), base.join(path), "{path}");
+        }
+        assert!(matches!(said("link/b"), RootError::Failed { .. }));
+        for path in ["a/missing", "missing/b"] {
+            assert!(matches!(said(path), RootError::Missing { .. }) && !base.join(path).exists());
+        }
+        fs::set_permissions(base.join("a"), Permissions::from_mode(0o1777)).unwrap();
+        assert!(said("a/b").to_string().contains("others may write to it"));
     }
 }

@@ -45,6 +45,10 @@ pub struct Setup {
     /// Where the root lies; empty where there is none, as mailboxes lie below the
     /// [homes](home) of their users.
     pub path: PathBuf,
+    /// Where `path` and the one mailbox in it are an account's own place: the directory,
+    /// that or one above it, from which on no symbolic link is followed. `path` is never
+    /// made then and has no marker.
+    pub base: Option<PathBuf>,
     /// The store's URL as `postino init` takes it.
     pub store: String,
     /// Whether only `postino init` may write the marker.
@@ -106,25 +110,34 @@ impl Root {
         &self.setup.path
     }
 
-    /// Whether there is none: each mailbox lies below its user's home.
-    pub fn is_in_homes(&self) -> bool {
-        self.setup.path.as_os_str().is_empty()
+    /// Whether there is none: each mailbox lies below its user's home, or it is an
+    /// account's own place.
+    pub fn has_no_marker(&self) -> bool {
+        self.setup.path.as_os_str().is_empty() || self.setup.base.is_some()
     }
 
     /// Below what the mailbox of a user with this home lies.
     pub fn path_for<'a>(&'a self, home: Option<&'a Path>) -> &'a Path {
-        if self.is_in_homes() { home.unwrap_or(self.path()) } else { self.path() }
+        if self.setup.path.as_os_str().is_empty() {
+            home.unwrap_or(self.path())
+        } else {
+            self.path()
+        }
     }
 
     /// The same, opened: the root, or the home where there is none.
     pub fn open_for(&self, files: &dyn Files, home: Option<&Path>) -> Result<Dir, RootError> {
-        if self.is_in_homes() { home::open(files, home) } else { self.open(files) }
+        match &self.setup.base {
+            Some(base) => home::open_below(files, base, self.path()),
+            None if self.has_no_marker() => home::open(files, home),
+            None => self.open(files),
+        }
     }
 
     /// Whether the root is there and the right one, by one call, made for each
     /// delivery. Where it is not, [`Root::open`] says why.
     pub fn is_right(&self, files: &dyn Files) -> bool {
-        if self.is_in_homes() {
+        if self.has_no_marker() {
             return false;
         }
         match self.state().unmarked {
@@ -205,7 +218,7 @@ impl Root {
     /// Finds out what the root is, and makes it and its marker where both the
     /// state of things and the configuration allow it.
     pub fn start(&self, files: &dyn Files) -> Result<(), RootError> {
-        if self.is_in_homes() {
+        if self.has_no_marker() {
             return Ok(());
         }
         let (opening, unmarked) = self.find(files)?;
@@ -288,10 +301,10 @@ impl Root {
         files: &dyn Files,
         home: Option<&Path>,
     ) -> Result<Option<Space>, RootError> {
-        if !self.is_in_homes() {
+        if !self.has_no_marker() {
             return Ok(None);
         }
-        let dir = home::open(files, home)?;
+        let dir = self.open_for(files, home)?;
         let doing = "ask for the room on the disk of";
         let path = dir.path().to_owned();
         let failed = |cause| RootError::Failed { doing, path, cause };
@@ -319,12 +332,11 @@ impl Root {
     }
 
     fn must_be_one(&self) -> Result<(), RootError> {
-        if !self.is_in_homes() {
+        if !self.has_no_marker() {
             return Ok(());
         }
         let what = format!(
-            "{} has no directory of its own: each mailbox lies in its user's home, which only \
-             a delivery knows",
+            "{} has no directory of its own: where its mailboxes lie only a delivery knows",
             self.setup.store
         );
         Err(RootError::Missing { what })

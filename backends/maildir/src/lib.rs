@@ -68,11 +68,19 @@ pub struct Options {
     pub hostname: String,
     /// Whether only [`MailStore::init`] may write the marker.
     pub require_marker: bool,
+    /// Where the template is an account's [own place](PathTemplate::of_place): the
+    /// directory above it from which on no symbolic link is followed.
+    pub base: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { file_mode: 0o600, hostname: "localhost".to_owned(), require_marker: false }
+        Self {
+            file_mode: 0o600,
+            hostname: "localhost".to_owned(),
+            require_marker: false,
+            base: None,
+        }
     }
 }
 
@@ -93,11 +101,12 @@ pub struct Maildir {
 impl Maildir {
     /// A store whose mailboxes lie where `template` says. Touches nothing yet.
     pub fn new(template: PathTemplate, options: Options, files: Arc<dyn Files>) -> Self {
-        let Options { file_mode, hostname, require_marker } = options;
+        let Options { file_mode, hostname, require_marker, base } = options;
         let directory_mode = file_mode | (file_mode & 0o444) >> 2;
         Self {
             root: Root::new(Setup {
                 path: template.root().to_owned(),
+                base,
                 store: format!("maildir:{template}"),
                 require_marker,
                 file_mode,
@@ -193,7 +202,7 @@ impl MailStore for Maildir {
     }
 
     fn room(&self) -> Result<Option<Room>, DeliveryError> {
-        if self.root.is_in_homes() {
+        if self.root.has_no_marker() {
             return Ok(None);
         }
         self.root.space(&*self.files).map(|space| Some(room(space))).map_err(root_error)
@@ -236,7 +245,7 @@ impl Maildir {
     fn is_there(&self, mailbox: &Mailbox, path: &Path) -> Result<bool, DeliveryError> {
         let files = &*self.files;
         let root = self.root.path_for(mailbox.home());
-        if (self.root.is_in_homes() || self.root.is_right(files))
+        if (self.root.has_no_marker() || self.root.is_right(files))
             && self.directories.is_as_known(files, root, path)
         {
             return Ok(true);
@@ -259,7 +268,7 @@ impl Maildir {
     fn mailbox(&self, mailbox: &Mailbox) -> Result<(Dir, PathBuf), DeliveryError> {
         let files = &*self.files;
         let location = self.target(mailbox.name())?;
-        if (self.root.is_in_homes() || self.root.is_plain() && self.root.is_right(files))
+        if (self.root.has_no_marker() || self.root.is_plain() && self.root.is_right(files))
             && let root = self.root.path_for(mailbox.home())
             && let Some(new) = self.directories.open_known(files, root, &location.path)
         {

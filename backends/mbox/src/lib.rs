@@ -66,7 +66,11 @@ use postino_store::{
     Finding, MailReader, MessageInfo, OpenMessage, ReadError, Repair, Verified, Visit,
 };
 use quota::{Counts, Limits};
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Deliveries to one file that run at the same time: they would only find each
 /// other's locks.
@@ -90,6 +94,9 @@ pub struct Options {
     pub locks: Vec<LockKind>,
     /// Whether only [`MailStore::init`] may write the marker.
     pub require_marker: bool,
+    /// Where the template is an account's [own place](PathTemplate::of_place): the
+    /// directory above it from which on no symbolic link is followed.
+    pub base: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -99,6 +106,7 @@ impl Default for Options {
             format: Format::Mboxrd,
             locks: vec![LockKind::Fcntl, LockKind::Dotlock],
             require_marker: false,
+            base: None,
         }
     }
 }
@@ -120,11 +128,12 @@ impl Mbox {
     /// A store whose mailboxes are the files that `template` names. Touches nothing
     /// yet.
     pub fn new(template: PathTemplate, options: Options, files: Arc<dyn Files>) -> Self {
-        let Options { file_mode, format, locks, require_marker } = options;
+        let Options { file_mode, format, locks, require_marker, base } = options;
         let directory_mode = file_mode | (file_mode & 0o444) >> 2;
         Self {
             root: Root::new(Setup {
                 path: template.root().to_owned(),
+                base,
                 store: format!("mbox:{template}"),
                 require_marker,
                 file_mode,
@@ -211,7 +220,7 @@ impl MailStore for Mbox {
     }
 
     fn room(&self) -> Result<Option<Room>, DeliveryError> {
-        if self.root.is_in_homes() {
+        if self.root.has_no_marker() {
             return Ok(None);
         }
         self.root.space(&*self.files).map(|space| Some(room(space))).map_err(error::of_root)

@@ -111,6 +111,13 @@ impl PathTemplate {
         Ok(Self { root, components })
     }
 
+    /// The template of one place, as it stands: every mailbox lies there. None where the
+    /// path has no last component.
+    pub fn of_place(path: &std::path::Path) -> Option<Self> {
+        let (root, name) = (path.parent()?, path.file_name()?.to_str()?);
+        Some(Self { root: root.to_owned(), components: vec![vec![Piece::Text(name.to_owned())]] })
+    }
+
     /// Whether mailboxes lie below their users' [homes](crate::Mailbox::home) (`%h`).
     ///
     /// ```
