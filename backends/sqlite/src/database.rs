@@ -108,9 +108,11 @@ impl Database {
         if place.identity(&database.path)? != Some(database.identity) {
             return Err(place.missing());
         }
+        // Closing would remove files by their paths, perhaps as another user than theirs.
+        let keeps_log = place.is_an_accounts();
         database
             .connection
-            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keeps_log)
             .doing("set up")?;
         Ok(database)
     }
@@ -182,6 +184,7 @@ fn check(connection: &Connection, known: i64) -> Result<i64, Fault> {
 fn check_untouched(path: &Path) -> Result<(), Fault> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_NOFOLLOW
         | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(uri(path), flags).doing("open")?;
     match Marks::read(&connection) {

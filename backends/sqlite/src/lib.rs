@@ -87,7 +87,18 @@ pub struct Sqlite {
 impl Sqlite {
     /// The store in the database at `path`. Touches nothing yet.
     pub fn new(path: PathBuf, options: Options, files: Arc<dyn Files>) -> Self {
-        let connections = Arc::new(Connections::new(Place::new(path, files)));
+        Self::at(Place::new(path, files), options)
+    }
+
+    /// The store of an account, in the database at `path`, which is made where it is
+    /// missing, but no directory is. From `base` on, above it, no symbolic link is
+    /// followed.
+    pub fn of_account(path: PathBuf, base: PathBuf, files: Arc<dyn Files>) -> Self {
+        Self::at(Place::below(base, path, files), Options::default())
+    }
+
+    fn at(place: Place, options: Options) -> Self {
+        let connections = Arc::new(Connections::new(place));
         Self {
             #[cfg(feature = "reader")]
             reader: reader::Reader::new(Arc::clone(&connections)),

@@ -12,9 +12,10 @@ use crate::{
     fault::{Doing, Fault, Meaning},
     schema,
 };
-#[cfg(feature = "reader")]
-use postino_files::process;
-use postino_files::{Dir, Files, Identity, Kind, Lock, Space, root::open_or_make};
+use postino_files::{
+    Dir, Files, Identity, Kind, Lock, Space, home, process,
+    root::{RootError, open_or_make},
+};
 use rusqlite::{Connection, OpenFlags};
 #[cfg(feature = "reader")]
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -44,6 +45,9 @@ const LOG_SUFFIXES: [&str; 2] = ["-wal", "-journal"];
 /// Where the database is.
 pub(crate) struct Place {
     path: PathBuf,
+    /// Above the database of an account: where symbolic links end, and directories
+    /// are never made.
+    base: Option<PathBuf>,
     files: Arc<dyn Files>,
 }
 
@@ -57,7 +61,12 @@ pub(crate) enum Found {
 
 impl Place {
     pub(crate) fn new(path: PathBuf, files: Arc<dyn Files>) -> Self {
-        Self { path, files }
+        Self { path, base: None, files }
+    }
+
+    /// The place of an account's own database, below `base`.
+    pub(crate) fn below(base: PathBuf, path: PathBuf, files: Arc<dyn Files>) -> Self {
+        Self { path, base: Some(base), files }
     }
 
     /// The place of another database on the same disks.
@@ -84,17 +93,55 @@ impl Place {
         }
     }
 
-    /// What is there now. Symbolic links are followed: where the database lies is
-    /// the administrator's choice.
-    pub(crate) fn look(&self) -> Result<Found, Fault> {
-        let path = match fs::canonicalize(&self.path) {
-            Ok(path) => path,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-            Err(error) => return Err(Fault::file("look for", &self.path, &error)),
+    /// Whether whoever closes a connection may not be who has opened it.
+    pub(crate) fn is_an_accounts(&self) -> bool {
+        self.base.is_some()
+    }
+
+    /// The path without symbolic links; none where nothing is there. Links are
+    /// followed: where the database lies is the administrator's choice, down to the base
+    /// where there is one.
+    fn find(&self) -> Result<Option<PathBuf>, Fault> {
+        let failed = |error: &io::Error| Fault::file("look for", &self.path, error);
+        if let Some(base) = &self.base {
+            self.open_directory()?;
+            let itself = fs::canonicalize(base).map_err(|error| failed(&error))?;
+            return Ok(self.path.strip_prefix(base).ok().map(|below| itself.join(below)));
+        }
+        match fs::canonicalize(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            found => found.map(Some).map_err(|error| failed(&error)),
+        }
+    }
+
+    /// The directory to make a database in.
+    fn open_directory(&self) -> Result<Dir, Fault> {
+        let Some(base) = &self.base else {
+            let directory = open_or_make(&*self.files, self.directory(), DIRECTORY_MODE);
+            return directory.map_err(|error| Fault::file("make", &self.path, &error));
         };
+        match home::open_below(&*self.files, base, self.directory()) {
+            Ok(directory) => Ok(directory),
+            Err(RootError::Missing { what }) => Err(Fault::Missing { what }),
+            Err(RootError::Failed { doing, path, cause }) if cause.raw_os_error().is_some() => {
+                Err(Fault::file(doing, path, &cause))
+            }
+            Err(unfit) => Err(Fault::Refused { why: unfit.to_string() }),
+        }
+    }
+
+    /// What is there now.
+    pub(crate) fn look(&self) -> Result<Found, Fault> {
+        let Some(path) = self.find()? else { return Ok(Found::Nothing) };
         match self.files.stat_path(&path) {
             Ok(status) if status.kind != Kind::File => {
                 Err(Fault::Refused { why: "it is no regular file".to_owned() })
+            }
+            Ok(status)
+                if self.base.is_some() && (status.owner != process::user() || status.links > 1) =>
+            {
+                let why = "it belongs to another user, or has several hard links";
+                Err(Fault::Refused { why: why.to_owned() })
             }
             Ok(status) if status.size == 0 => Ok(Found::Nothing),
             Ok(status) => Ok(Found::File { path, identity: status.identity }),
@@ -174,8 +221,7 @@ impl Place {
         }
         let (name, draft) = self.names().map_err(|e| failed(&e))?;
         let (name, draft) = (name, draft.as_path());
-        let directory =
-            open_or_make(&*self.files, self.directory(), DIRECTORY_MODE).map_err(|e| failed(&e))?;
+        let directory = self.open_directory()?;
         let _lock = self.lock(&directory)?;
         if self.is_made()? {
             return Ok(false);
