@@ -119,11 +119,31 @@ impl Prepared {
         Self(Some(Arc::new(shared)))
     }
 
+    /// Of several stores that are one to the pool: what each has made, with the
+    /// [location](Mailbox::location) of the mailboxes that it is for.
+    pub fn by_location(each: Vec<(Option<String>, Self)>) -> Self {
+        Self::new(ByLocation(each))
+    }
+
+    /// What is for mailboxes of this location.
+    fn of(&self, location: Option<&str>) -> &Self {
+        static NOTHING: Prepared = Prepared(None);
+        match self.get::<ByLocation>() {
+            None => self,
+            Some(ByLocation(each)) => each
+                .iter()
+                .find(|(for_those, _)| for_those.as_deref() == location)
+                .map_or(&NOTHING, |(_, prepared)| prepared),
+        }
+    }
+
     /// What was shared, where it is a `T`.
     pub fn get<T: Any>(&self) -> Option<&T> {
         self.0.as_deref().and_then(|shared| shared.downcast_ref())
     }
 }
+
+struct ByLocation(Vec<(Option<String>, Prepared)>);
 
 /// One message for one recipient.
 ///
@@ -197,7 +217,7 @@ impl Delivery {
 
     /// What the recipients of this message share.
     pub fn prepared(&self) -> &Prepared {
-        &self.prepared
+        self.prepared.of(self.mailbox.location())
     }
 
     /// Asks to make the message visible: `Err` where the client has already

@@ -265,7 +265,8 @@ impl Mailbox {
 
     /// Says in which store of its own the account lies: the URL. Its path stands as
     /// it is, without variables: the account's mailbox itself, or the one file that a
-    /// store of several is.
+    /// store of several is; where `/./` stands in it, no symbolic link is followed from
+    /// there on.
     #[must_use]
     pub fn with_location(mut self, location: String) -> Self {
         self.facts.location = Some(location);
