@@ -179,6 +179,7 @@ impl Client {
             require_marker: false,
             several_domains: true,
             shared_with_group: false,
+            base: None,
         };
         let store = stores::Stores::built_in()
             .open(&format!("maildir:{}", root.display()), &options)

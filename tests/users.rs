@@ -18,6 +18,8 @@ mod changing_file;
 mod made;
 #[path = "users/mailboxes.rs"]
 mod mailboxes;
+#[path = "users/own_stores.rs"]
+mod own_stores;
 #[path = "users/system.rs"]
 mod system;
 #[path = "users/wrong_settings.rs"]

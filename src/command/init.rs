@@ -28,6 +28,7 @@ pub(super) fn run(arguments: &Init, stores: &Stores) -> Exit {
         require_marker: true,
         several_domains: false,
         shared_with_group: false,
+        base: None,
     };
     let store = match stores.open(&arguments.store, &options) {
         Ok(store) => store,

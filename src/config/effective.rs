@@ -133,10 +133,7 @@ impl Effective {
 
     /// The users file, where there is one.
     pub fn users_file(&self) -> Option<&Arc<UsersFile>> {
-        match &self.server.users.source {
-            Source::File(file) => Some(file),
-            _ => None,
-        }
+        self.server.users.users_file()
     }
 
     /// Whether flag or file set this one.
@@ -171,10 +168,16 @@ impl Reader<'_> {
             require_marker: self.switch("require-marker"),
             several_domains,
             shared_with_group: mail_group.is_some(),
+            base: None,
         };
         let (store_url, built) = self.store(&sources.stores, &options);
         self.check_ownership(server.as_ref(), &store_url, mail_group);
         let (store, directory) = built.map(|built| (built.store, built.directory)).unzip();
+        let has_accounts = matches!(&server, Some(server) if server.users.users_file().is_some());
+        let store = match store {
+            Some(usual) if has_accounts => Some(sources.stores.by_account(usual, &options)),
+            store => store,
+        };
         let mut limits = self.limits(&store_url, directory.flatten());
         limits.mail_group = mail_group;
         if serves_all_domains && mixes_domains(&store_url) {

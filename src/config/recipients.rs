@@ -185,6 +185,7 @@ impl Reader<'_> {
             require_marker: false,
             several_domains: false,
             shared_with_group: false,
+            base: None,
         };
         let stores = stores.clone();
         let mut store_url = self.store_url();

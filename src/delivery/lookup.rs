@@ -22,7 +22,7 @@ use crate::{
     transaction::{ForwardPath, RecipientIndex, TransactionId},
     users::{Refusal, Resolution, Resolved, Users},
 };
-use postino_store::{DeliveryError, Failure, Mailbox};
+use postino_store::{DeliveryError, Mailbox};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -104,15 +104,7 @@ impl LookUps {
         admitted.map_err(|obstacle| self.refuse(question, &obstacle))
     }
 
-    /// An account with a store of its own is deferred as long as nothing opens
-    /// such stores: its mail must not go to another place.
     fn admit(&self, resolved: Resolved, size: Option<u64>) -> Result<Mailbox, Obstacle> {
-        if let Some(location) = resolved.mailbox.location() {
-            let cause = std::io::Error::from(std::io::ErrorKind::Unsupported);
-            let doing = "open the account's own store";
-            let failure = Failure { doing, path: location.into(), cause };
-            return Err(DeliveryError::Misconfigured(failure).into());
-        }
         match (self.ask(&resolved.mailbox, size), resolved.otherwise) {
             (Err(Obstacle::Store(DeliveryError::NoSuchMailbox)), Some(otherwise)) => {
                 self.ask(&otherwise, size).map(|()| otherwise)

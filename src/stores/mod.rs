@@ -5,6 +5,9 @@
 //! `SCHEME:PATH?option=value`.
 //! May not: touch the disk; [`MailStore::open`] does, under the right identity.
 
+mod by_account;
+
+use by_account::ByAccount;
 use postino_store::{MailStore, TemplateError};
 use std::{fmt, path::PathBuf, sync::Arc};
 
@@ -21,6 +24,9 @@ pub struct Options {
     /// Whether mailboxes that are one file each are for their group to read and write
     /// where the URL does not say otherwise.
     pub shared_with_group: bool,
+    /// Where the URL is an account's own place, whose path stands as it is, without
+    /// variables: the directory above it from which on no symbolic link is followed.
+    pub base: Option<PathBuf>,
 }
 
 /// A store of its URL.
@@ -160,6 +166,7 @@ impl Stores {
     ///     require_marker: false,
     ///     several_domains: true,
     ///     shared_with_group: false,
+    ///     base: None,
     /// };
     /// let stores = Stores::built_in();
     /// assert!(stores.open("maildir:/var/vmail/%d/%n?mode=0660", &options).is_ok());
@@ -175,6 +182,14 @@ impl Stores {
         })?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         open(&Url { path, query }, options)
+    }
+
+    /// This store, and beside it those of accounts that have one of their
+    /// [own](postino_store::Mailbox::location).
+    #[must_use]
+    pub fn by_account(&self, usual: Arc<dyn MailStore>, options: &Options) -> Arc<dyn MailStore> {
+        let options = Options { require_marker: false, several_domains: false, ..options.clone() };
+        Arc::new(ByAccount::new(usual, self.clone(), options))
     }
 
     fn list(&self) -> String {
@@ -203,6 +218,7 @@ fn maildir(url: &Url<'_>, options: &Options) -> Result<Built, StoreUrlError> {
     let mut maildir_options = postino_maildir::Options {
         hostname: options.hostname.clone(),
         require_marker: options.require_marker,
+        base: options.base.clone(),
         ..postino_maildir::Options::default()
     };
     if let Some(mode) = mode {
@@ -226,6 +242,7 @@ fn mbox(url: &Url<'_>, options: &Options) -> Result<Built, StoreUrlError> {
     let [mode, format, lock] = url.options("mbox", &[MODE, FORMAT, LOCK])?;
     let mut mbox_options = postino_mbox::Options {
         require_marker: options.require_marker,
+        base: options.base.clone(),
         ..postino_mbox::Options::default()
     };
     if options.shared_with_group {
@@ -272,18 +289,26 @@ fn sqlite(url: &Url<'_>, options: &Options) -> Result<Built, StoreUrlError> {
         return Err(StoreUrlError::OneFile { scheme });
     }
     let sqlite_options = postino_sqlite::Options { require_marker: options.require_marker };
-    let files = Arc::new(postino_files::Kernel::new());
-    let store = postino_sqlite::Sqlite::new(url.path.into(), sqlite_options, files);
+    let (path, files) = (url.path.into(), Arc::new(postino_files::Kernel::new()));
+    let store = match &options.base {
+        Some(base) => postino_sqlite::Sqlite::of_account(path, base.clone(), files),
+        None => postino_sqlite::Sqlite::new(path, sqlite_options, files),
+    };
     let directory = Some(store.directory().to_owned());
     Ok(Built { store: Arc::new(store), directory })
 }
 
 impl<'a> Url<'a> {
-    /// The path, which is to tell domains apart where there are several.
+    /// The path, which is to tell domains apart where there are several; an account's
+    /// own as it stands.
     pub fn template(
         &self,
         options: &Options,
     ) -> Result<postino_store::PathTemplate, StoreUrlError> {
+        if options.base.is_some() {
+            let template = postino_store::PathTemplate::of_place(self.path.as_ref());
+            return Ok(template.ok_or(TemplateError::Empty)?);
+        }
         let template = postino_store::PathTemplate::parse(self.path)?;
         if options.several_domains && !template.tells_domains_apart() {
             return Err(StoreUrlError::DomainsMixed);
@@ -339,6 +364,7 @@ mod tests {
             require_marker: false,
             several_domains: false,
             shared_with_group: false,
+            base: None,
         };
         Stores::built_in().open(url, &options).err()
     }

@@ -44,7 +44,8 @@ pub(super) struct Variables<'a> {
 impl Places {
     /// The URL of an account's own store; none where that is where the account
     /// lies anyway. The URL's path is the mailbox itself, or the one file that a
-    /// store is, as it stands: without variables.
+    /// store is, as it stands: without variables. `/./` stands in it where the home or
+    /// the root that it lies below ends.
     pub(super) fn own_store(
         &self,
         url: &str,
@@ -70,11 +71,19 @@ impl Places {
         {
             return Ok(None);
         }
-        if !self.roots.iter().any(|root| place.starts_with(root) && place != root.as_path()) {
+        let is_above = |above: &&Path| place.starts_with(above) && place != *above;
+        let roots = self.roots.iter().map(PathBuf::as_path).filter(is_above);
+        let Some(root) = roots.max_by_key(|root| root.components().count()) else {
             return Err("is not below one of store-roots".to_owned());
-        }
+        };
         (self.opens)(&url)?;
-        Ok(Some(url))
+        let base = variables.home.map(Path::new).filter(is_above).unwrap_or(root);
+        let text = |path: &Path| path.components().collect::<PathBuf>().display().to_string();
+        let below = text(place.strip_prefix(base).unwrap_or(place));
+        let (mut base, query) = (text(base), url.split_once('?').map(|(_, query)| query));
+        base.truncate(base.trim_end_matches('/').len());
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        Ok(Some(format!("{scheme}:{base}/./{below}{query}")))
     }
 }
 
@@ -142,9 +151,11 @@ mod tests {
     #[test]
     fn variables_and_the_home_are_expanded_once() {
         for (url, path) in [
-            ("maildir:~/Maildir", "/home/alice/Maildir"),
-            ("maildir:%h/mail", "/home/alice/mail"),
-            ("maildir:/var/mail/%u", "/var/mail/alice@d.example"),
+            ("maildir:~/Maildir", "/home/alice/./Maildir"),
+            ("maildir:%h//x/./mail/", "/home/alice/./x/mail"),
+            ("maildir:/var/mail/%u?mode=0660", "/var/mail/./alice@d.example?mode=0660"),
+            ("maildir:/home/bob/x", "/home/./bob/x"),
+            ("maildir:%h", "/home/./alice"),
         ] {
             assert_eq!(own(url), Ok(Some(format!("maildir:{path}"))), "{url}");
         }

@@ -193,6 +193,14 @@ impl Users {
         }
     }
 
+    /// The users file, where that is the source.
+    pub fn users_file(&self) -> Option<&Arc<UsersFile>> {
+        match &self.source {
+            Source::File(file) => Some(file),
+            _ => None,
+        }
+    }
+
     /// Resolves a recipient as far as memory alone can; `Err` is the refusal.
     pub fn resolve(&self, path: &ForwardPath) -> Result<Resolution, Refusal> {
         match path {

@@ -78,6 +78,7 @@ fn each_250_of_a_maildir_names_the_file_that_is_there() {
         require_marker: false,
         several_domains: false,
         shared_with_group: false,
+        base: None,
     };
     let url = format!("maildir:{}?mode=0640", root.path().display());
     let store = postino::stores::Stores::built_in().open(&url, &options).unwrap().store;

@@ -94,6 +94,7 @@ fn store(url: &str, limits: Limits) -> (Pool, Receiver<Answer>) {
         require_marker: false,
         several_domains: false,
         shared_with_group: limits.mail_group.is_some(),
+        base: None,
     };
     let store = Stores::built_in().open(url, &options).unwrap().store;
     store.open().unwrap();

@@ -39,6 +39,7 @@ impl Filled {
             require_marker: false,
             several_domains: false,
             shared_with_group: false,
+            base: None,
         };
         let store = Stores::built_in().open(&url, &options).unwrap().store;
         store.open().unwrap();

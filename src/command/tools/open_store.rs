@@ -85,6 +85,7 @@ pub(super) fn open_for(
         require_marker: false,
         several_domains,
         shared_with_group: false,
+        base: None,
     };
     stores.open(url, &options).map(|built| built.store).map_err(|error| {
         complain!("{error}; nothing was changed");

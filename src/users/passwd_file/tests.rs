@@ -92,8 +92,8 @@ fn extra_fields_override_and_add() {
     assert_eq!(standing("c@example.org"), Standing::Suspended);
     assert_eq!(standing("d@example.org"), Standing::Active);
     let location = |name: &str| account(&parsed, name).location;
-    assert_eq!(location("e@example.org"), Some("maildir:/srv/mail/e"));
-    assert_eq!(location("f@example.org"), Some("maildir:/srv/mail/f/Maildir"));
+    assert_eq!(location("e@example.org"), Some("maildir:/srv/mail/./e"));
+    assert_eq!(location("f@example.org"), Some("maildir:/srv/mail/f/./Maildir"));
     let g = account(&parsed, "g@example.org").quota;
     assert_eq!(g, Some(Quota { octets: Some(1 << 30), messages: Some(9) }));
     assert_eq!(account(&parsed, "@example.net").mailbox, Some("catch@example.org"));

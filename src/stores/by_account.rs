@@ -1,0 +1,291 @@
+//! Several stores behind one: the server's, and those of accounts with a store of
+//! their own.
+//!
+//! Lives here: which store a mailbox lies in, and the bounded memory of accounts'
+//! stores that are open.
+//! May not: know a kind of store, nor touch the disk but by a store, as whoever the
+//! calling thread acts.
+//! Holds: nothing that one user has opened is used for a mailbox of another; nobody
+//! waits for an account's store to open but who wants that one.
+
+use super::{Options, Stores};
+use postino_store::{
+    Delivery, DeliveryError, DeliveryId, Failure, Lane, MailReader, MailStore, Mailbox,
+    MailboxName, Message, Owner, Prepared, Room,
+};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Accounts' stores that are kept; those in use beyond it are kept too. A database
+/// has about nine descriptors, the others none.
+const STORES_MAX: usize = 256;
+
+/// Where the directory ends from which on no symbolic link is followed.
+const BASE_END: &str = "/./";
+
+/// The server's store and its accounts'.
+pub(super) struct ByAccount {
+    usual: Arc<dyn MailStore>,
+    stores: Stores,
+    options: Options,
+    /// The one used last stands last.
+    kept: Mutex<Vec<Arc<Own>>>,
+}
+
+/// An account's store, as one user has it.
+struct Own {
+    location: String,
+    owner: Option<Owner>,
+    store: Arc<dyn MailStore>,
+    /// Held while it is opened: it is once.
+    is_open: Mutex<bool>,
+}
+
+impl ByAccount {
+    pub(super) fn new(usual: Arc<dyn MailStore>, stores: Stores, options: Options) -> Self {
+        Self { usual, stores, options, kept: Mutex::default() }
+    }
+
+    /// The account's store, if it has one of its own; not opened yet. Touches no disk.
+    fn own(&self, mailbox: &Mailbox) -> Result<Option<Arc<Own>>, DeliveryError> {
+        let Some(location) = mailbox.location() else { return Ok(None) };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it =
+            |own: &Arc<Own>| own.location == location && own.owner.as_ref() == mailbox.owner();
+        let (own, idle) = if let Some(at) = kept.iter().position(is_it) {
+            (kept.remove(at), None)
+        } else {
+            let is_idle = |own: &Arc<Own>| Arc::strong_count(own) == 1;
+            let idle = kept.iter().position(is_idle).filter(|_| kept.len() >= STORES_MAX);
+            (Arc::new(self.make(location, mailbox)?), idle.map(|at| kept.remove(at)))
+        };
+        kept.push(Arc::clone(&own));
+        drop(kept);
+        drop(idle); // closes files, which may wait
+        Ok(Some(own))
+    }
+
+    fn make(&self, location: &str, mailbox: &Mailbox) -> Result<Own, DeliveryError> {
+        let (url, base) = match location.split_once(BASE_END) {
+            Some((before, below)) => {
+                let base = before.split_once(':').map_or(before, |(_, base)| base);
+                let base = if base.is_empty() { "/" } else { base };
+                (format!("{before}/{below}"), Some(PathBuf::from(base)))
+            }
+            None => (location.to_owned(), None),
+        };
+        let options = Options { base, ..self.options.clone() };
+        let built = self.stores.open(&url, &options).map_err(|error| {
+            let cause = io::Error::new(io::ErrorKind::InvalidInput, error);
+            let doing = "use the account's own store";
+            DeliveryError::Misconfigured(Failure { doing, path: url.into(), cause })
+        })?;
+        Ok(Own {
+            location: location.to_owned(),
+            owner: mailbox.owner().cloned(),
+            store: built.store,
+            is_open: Mutex::default(),
+        })
+    }
+
+    /// Has something done by the store of this mailbox, which is opened before.
+    fn with<T>(
+        &self,
+        mailbox: &Mailbox,
+        act: impl FnOnce(&dyn MailStore) -> Result<T, DeliveryError>,
+    ) -> Result<T, DeliveryError> {
+        let Some(own) = self.own(mailbox)? else { return act(&*self.usual) };
+        own.open()?;
+        act(&*own.store)
+    }
+
+    fn deliver_to_own(&self, mailbox: &Mailbox, those: &[Delivery]) -> Result<(), DeliveryError> {
+        let Some(own) = self.own(mailbox)? else { return Ok(()) };
+        own.open()?;
+        own.store.deliver_batch(those);
+        // Here, since it is to be done as the account's user too; its lane alone waits.
+        if own.store.wants_upkeep() {
+            own.store.upkeep();
+        }
+        Ok(())
+    }
+}
+
+impl Own {
+    fn open(&self) -> Result<(), DeliveryError> {
+        let mut is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*is_open {
+            self.store.open()?;
+            *is_open = true;
+            if let Some(notice) = self.store.notice() {
+                log::warn!("{notice}");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl MailStore for ByAccount {
+    fn deliver(&self, delivery: &Delivery) -> Result<DeliveryId, DeliveryError> {
+        self.with(delivery.mailbox(), |store| store.deliver(delivery))
+    }
+
+    /// As its store names it: the path of what is shared, whoever shares it.
+    fn lane(&self, mailbox: &Mailbox) -> Lane {
+        match self.own(mailbox) {
+            Ok(None) => self.usual.lane(mailbox),
+            Ok(Some(own)) => own.store.lane(mailbox),
+            // Nothing will be stored there.
+            Err(_) => Lane::of(mailbox.location().unwrap_or_default(), 1, 1),
+        }
+    }
+
+    fn deliver_batch(&self, deliveries: &[Delivery]) {
+        let are_together = |one: &Delivery, next: &Delivery| {
+            let (one, next) = (one.mailbox(), next.mailbox());
+            let is_usual = one.location().is_none();
+            one.location() == next.location() && (is_usual || one.owner() == next.owner())
+        };
+        for those in deliveries.chunk_by(are_together) {
+            let Some(mailbox) = those.first().map(Delivery::mailbox) else { continue };
+            if mailbox.location().is_none() {
+                self.usual.deliver_batch(those);
+            } else if self.deliver_to_own(mailbox, those).is_err() {
+                // It could not be opened: each has the reason, or is stored by now.
+                for delivery in those {
+                    delivery.finish(self.deliver(delivery));
+                }
+            }
+        }
+    }
+
+    fn written_as<'a>(&self, mailbox: &'a Mailbox) -> Option<&'a Owner> {
+        match mailbox.location() {
+            None => self.usual.written_as(mailbox),
+            Some(_) => mailbox.owner(),
+        }
+    }
+
+    fn prepare(
+        &self,
+        message: &Message,
+        mailboxes: &[&Mailbox],
+    ) -> Result<Prepared, DeliveryError> {
+        let mut places: Vec<(Option<&str>, Vec<&Mailbox>)> = Vec::new();
+        for mailbox in mailboxes {
+            let location = mailbox.location();
+            match places.iter_mut().find(|(known, _)| *known == location) {
+                Some((_, those)) => those.push(mailbox),
+                None => places.push((location, vec![mailbox])),
+            }
+        }
+        let prepare = |those: &[&Mailbox]| match those.first() {
+            Some(first) => self.with(first, |store| store.prepare(message, those)),
+            None => Ok(Prepared::nothing()),
+        };
+        if let [(_, those)] = &places[..] {
+            return prepare(those);
+        }
+        let prepared = places.into_iter().map(|(location, those)| {
+            // A store that cannot must not fail the others'; its deliveries will tell.
+            (location.map(str::to_owned), prepare(&those).unwrap_or_default())
+        });
+        Ok(Prepared::by_location(prepared.collect()))
+    }
+
+    fn admit(&self, mailbox: &Mailbox, size: Option<u64>) -> Result<(), DeliveryError> {
+        self.with(mailbox, |store| store.admit(mailbox, size))
+    }
+
+    fn room(&self) -> Result<Option<Room>, DeliveryError> {
+        self.usual.room()
+    }
+
+    fn room_of(&self, mailbox: &Mailbox) -> Result<Option<Room>, DeliveryError> {
+        let is_own = mailbox.location().is_some();
+        self.with(mailbox, |store| match store.room_of(mailbox)? {
+            None if is_own => store.room(),
+            room => Ok(room),
+        })
+    }
+
+    fn open(&self) -> Result<(), DeliveryError> {
+        self.usual.open()
+    }
+
+    fn notice(&self) -> Option<String> {
+        self.usual.notice()
+    }
+
+    fn wants_upkeep(&self) -> bool {
+        self.usual.wants_upkeep()
+    }
+
+    fn upkeep(&self) {
+        self.usual.upkeep();
+    }
+
+    fn init(&self, mailboxes: &[MailboxName]) -> Result<(), DeliveryError> {
+        self.usual.init(mailboxes)
+    }
+
+    fn reader(&self) -> Option<&dyn MailReader> {
+        self.usual.reader()
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "maildir")]
+mod tests {
+    use super::{ByAccount, STORES_MAX};
+    use crate::stores::{Options, Stores};
+    use postino_store::{IfMissing, MailStore, Mailbox, MailboxName, Owner};
+    use std::sync::{Arc, PoisonError};
+
+    fn by_account() -> ByAccount {
+        let options = Options {
+            hostname: "mx.example.org".to_owned(),
+            require_marker: false,
+            several_domains: false,
+            shared_with_group: false,
+            base: None,
+        };
+        let stores = Stores::built_in();
+        let usual = stores.open("maildir:/srv/mail", &options).unwrap().store;
+        ByAccount::new(usual, stores, options)
+    }
+
+    fn mailbox(name: &str, location: Option<&str>) -> Mailbox {
+        let mailbox = Mailbox::new(MailboxName::new(name).unwrap(), IfMissing::Create);
+        location.into_iter().fold(mailbox, |mailbox, at| mailbox.with_location(at.to_owned()))
+    }
+
+    #[test]
+    fn whoever_shares_a_place_shares_its_lane() {
+        let store = by_account();
+        let lane = |name, location| store.lane(&mailbox(name, location)).key().to_owned();
+        let shared = lane("alice", None);
+        assert_eq!(lane("bob", Some("maildir:/srv/./mail/alice")), shared);
+        assert_eq!(lane("carol", Some("maildir:/srv/mail/./alice?mode=0660")), shared);
+        assert_ne!(lane("alice", Some("maildir:/srv/./mail/bob")), shared);
+    }
+
+    #[test]
+    fn stores_are_kept_by_place_and_user_and_the_oldest_idle_one_goes() {
+        let store = by_account();
+        let own = |mailbox: &Mailbox| store.own(mailbox).unwrap().unwrap();
+        let first = mailbox("a", Some("maildir:/./0"));
+        let used = own(&first);
+        assert!(Arc::ptr_eq(&used, &own(&mailbox("b", Some("maildir:/./0")))));
+        let owner = Owner { uid: 1, gid: 1, groups: Vec::new() };
+        assert!(!Arc::ptr_eq(&used, &own(&first.clone().with_owner(owner))));
+        for n in 0..2 * STORES_MAX {
+            own(&mailbox("c", Some(&format!("maildir:/./{n}"))));
+        }
+        assert_eq!(store.kept.lock().unwrap_or_else(PoisonError::into_inner).len(), STORES_MAX);
+        assert!(Arc::ptr_eq(&used, &own(&first)), "one that is in use stays");
+    }
+}
