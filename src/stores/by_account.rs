@@ -11,7 +11,7 @@
 use super::{Options, Stores};
 use postino_store::{
     Delivery, DeliveryError, DeliveryId, Failure, Lane, MailReader, MailStore, Mailbox,
-    MailboxName, Message, Owner, Prepared, Room,
+    MailboxName, Message, Owner, Part, Prepared, Room,
 };
 use std::{
     io,
@@ -230,6 +230,11 @@ impl MailStore for ByAccount {
 
     fn init(&self, mailboxes: &[MailboxName]) -> Result<(), DeliveryError> {
         self.usual.init(mailboxes)
+    }
+
+    /// Of the server's store.
+    fn part(&self, mailbox: &Mailbox) -> Result<Option<Part>, DeliveryError> {
+        self.usual.part(mailbox)
     }
 
     fn reader(&self) -> Option<&dyn MailReader> {

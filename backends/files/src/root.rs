@@ -49,6 +49,8 @@ pub struct Setup {
     /// that or one above it, from which on no symbolic link is followed. `path` is never
     /// made then and has no marker.
     pub base: Option<PathBuf>,
+    /// Whether `path` is one of these homes: never made, and without a marker.
+    pub is_home: bool,
     /// The store's URL as `postino init` takes it.
     pub store: String,
     /// Whether only `postino init` may write the marker.
@@ -110,10 +112,15 @@ impl Root {
         &self.setup.path
     }
 
-    /// Whether there is none: each mailbox lies below its user's home, or it is an
-    /// account's own place.
+    /// Whether there is none: each mailbox lies below its user's home, or it is that of
+    /// one, or an account's own place.
     pub fn has_no_marker(&self) -> bool {
-        self.setup.path.as_os_str().is_empty() || self.setup.base.is_some()
+        self.setup.path.as_os_str().is_empty() || self.setup.base.is_some() || self.setup.is_home
+    }
+
+    /// The home that it is.
+    fn home(&self) -> Option<&Path> {
+        self.setup.is_home.then_some(self.path())
     }
 
     /// Below what the mailbox of a user with this home lies.
@@ -129,7 +136,7 @@ impl Root {
     pub fn open_for(&self, files: &dyn Files, home: Option<&Path>) -> Result<Dir, RootError> {
         match &self.setup.base {
             Some(base) => home::open_below(files, base, self.path()),
-            None if self.has_no_marker() => home::open(files, home),
+            None if self.has_no_marker() => home::open(files, self.home().or(home)),
             None => self.open(files),
         }
     }
@@ -157,6 +164,9 @@ impl Root {
 
     /// The root, if it is there and the right one.
     pub fn open(&self, files: &dyn Files) -> Result<Dir, RootError> {
+        if let Some(home) = self.home() {
+            return home::open(files, Some(home));
+        }
         self.must_be_one()?;
         let root = match files.open_root(&self.setup.path) {
             Ok(root) => root,
@@ -188,6 +198,9 @@ impl Root {
     /// The root, to read what is in it: one without a marker will do if it holds
     /// anything at all, and nothing is ever made.
     pub fn open_to_read(&self, files: &dyn Files) -> Result<Dir, RootError> {
+        if let Some(home) = self.home() {
+            return home::open(files, Some(home));
+        }
         self.must_be_one()?;
         let root = match files.open_root(&self.setup.path) {
             Ok(root) => root,
@@ -258,6 +271,9 @@ impl Root {
     /// Makes the root, directories above it included, and the marker, durably.
     /// What is there stays as it is.
     pub fn make(&self, files: &dyn Files) -> Result<Dir, RootError> {
+        if let Some(home) = self.home() {
+            return home::open(files, Some(home));
+        }
         self.must_be_one()?;
         let root = open_or_make(files, &self.setup.path, self.setup.directory_mode)
             .map_err(|cause| self.failed("make the store's root", cause))?;
@@ -336,7 +352,7 @@ impl Root {
             return Ok(());
         }
         let what = format!(
-            "{} has no directory of its own: where its mailboxes lie only a delivery knows",
+            "{} has no directory of its own: where its mailboxes lie only its users' names tell",
             self.setup.store
         );
         Err(RootError::Missing { what })

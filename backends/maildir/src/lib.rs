@@ -38,7 +38,7 @@ use postino_files::{
 use postino_store::MailReader;
 use postino_store::{
     Contents, Delivery, DeliveryError, DeliveryId, IfMissing, IfNoFolder, Lane, MailStore, Mailbox,
-    MailboxName, Message, PathTemplate, Prepared, Room,
+    MailboxName, Message, Part, PathTemplate, Prepared, Room,
 };
 use single_instance::Shared;
 use std::{
@@ -107,6 +107,7 @@ impl Maildir {
             root: Root::new(Setup {
                 path: template.root().to_owned(),
                 base,
+                is_home: template.is_of_a_home(),
                 store: format!("maildir:{template}"),
                 require_marker,
                 file_mode,
@@ -232,6 +233,21 @@ impl MailStore for Maildir {
             self.directories.open_or_make(files, &root, location, Whose::Anyones)?;
         }
         Ok(())
+    }
+
+    fn part(&self, mailbox: &Mailbox) -> Result<Option<Part>, DeliveryError> {
+        let home = mailbox.home().unwrap_or(Path::new(""));
+        let template = self.template.of_account(home, mailbox.name());
+        let template = template.map_err(|error| DeliveryError::UnusableName(error.to_string()))?;
+        let places = template.only().map(|path| template.root().join(path));
+        let options = Options {
+            file_mode: self.file_mode,
+            hostname: self.names.host().to_owned(),
+            require_marker: false,
+            base: None,
+        };
+        let store = Box::new(Self::new(template, options, Arc::clone(&self.files)));
+        Ok(Some(Part { store, places: places.into_iter().collect() }))
     }
 
     #[cfg(feature = "reader")]

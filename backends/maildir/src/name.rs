@@ -42,6 +42,11 @@ impl Names {
         Self { host: escaped(hostname), process: OnceLock::new(), counter: AtomicU64::new(0) }
     }
 
+    /// The host in them.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// A name that no other message has. That of one from another store says when it
     /// came there, so that listings by name are in the order of arrival.
     pub(crate) fn next(&self, message: &Message) -> Result<Name, DeliveryError> {

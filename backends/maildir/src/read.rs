@@ -185,7 +185,7 @@ impl Maildir {
         visit: &mut dyn FnMut(&Path, Place),
     ) -> Result<(), ReadError> {
         let files = &*self.files;
-        let visited = root::visit_below(files, root, self.template.depth(), &mut |path, told| {
+        let mut visit = |path: &Path, told: io::Result<()>| {
             let place = told.map_or_else(|cause| unread(path, cause), |()| self.place(root, path));
             let account = match &place {
                 Place::Mailbox(name) => Some(name.clone()),
@@ -195,7 +195,13 @@ impl Maildir {
             if let Some(account) = account {
                 self.visit_folders(root, path, &account, visit);
             }
-        });
+        };
+        let visited = if let Some(only) = self.template.only() {
+            visit(&only, Ok(()));
+            Ok(())
+        } else {
+            root::visit_below(files, root, self.template.depth(), &mut visit)
+        };
         visited.map_err(|cause| failed("look for mailboxes below", root.path(), cause))
     }
 

@@ -54,8 +54,10 @@ impl Maildir {
         let root = &self.root_to_read()?;
         let verified = Verified::default();
         let mut findings = Findings { files, root, repair, report, verified };
-        self.check_marker(&mut findings);
-        check_root(&mut findings)?;
+        if self.template.only().is_none() {
+            self.check_marker(&mut findings);
+            check_root(&mut findings)?;
+        }
         let mut places: Vec<(PathBuf, Place)> = Vec::new();
         self.visit_places(root, &mut |path, place| places.push((path.to_owned(), place)))?;
         for (path, place) in places {

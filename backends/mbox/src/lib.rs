@@ -58,7 +58,7 @@ use postino_files::{
     root::{Root, Setup},
 };
 use postino_store::{
-    Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName,
+    Delivery, DeliveryError, DeliveryId, IfMissing, Lane, MailStore, Mailbox, MailboxName, Part,
     PathTemplate, Quota, Room,
 };
 #[cfg(feature = "reader")]
@@ -134,6 +134,7 @@ impl Mbox {
             root: Root::new(Setup {
                 path: template.root().to_owned(),
                 base,
+                is_home: template.is_of_a_home(),
                 store: format!("mbox:{template}"),
                 require_marker,
                 file_mode,
@@ -212,6 +213,24 @@ impl MailStore for Mbox {
             IfMissing::Refuse if !is_there => Err(self.no_such_mailbox(&path, mailbox.home())),
             _ => self.admit_size(mailbox, &path, size),
         }
+    }
+
+    fn part(&self, mailbox: &Mailbox) -> Result<Option<Part>, DeliveryError> {
+        let home = mailbox.home().unwrap_or(Path::new(""));
+        let inbox = self.paths.inbox(mailbox.name())?;
+        let template = self.paths.template().of_account(home, mailbox.name());
+        let template = template.map_err(|error| DeliveryError::UnusableName(error.to_string()))?;
+        let places = folder::directory(&inbox).into_iter().chain([inbox]);
+        let places = places.map(|path| template.root().join(path)).collect();
+        let options = Options {
+            file_mode: self.mailboxes.file_mode(),
+            format: self.format,
+            locks: self.locking.kinds().to_vec(),
+            require_marker: false,
+            base: None,
+        };
+        let store = Box::new(Self::new(template, options, Arc::clone(&self.files)));
+        Ok(Some(Part { store, places }))
     }
 
     #[cfg(feature = "reader")]

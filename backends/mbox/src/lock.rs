@@ -81,6 +81,11 @@ impl Locking {
         }
     }
 
+    /// Which are taken.
+    pub(crate) fn kinds(&self) -> &[LockKind] {
+        &self.kinds
+    }
+
     /// All the locks of the mailbox `name`, open as `file`, or the error that says
     /// who has one of them.
     pub(crate) fn take<'a>(

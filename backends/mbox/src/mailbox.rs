@@ -77,6 +77,11 @@ impl Mailboxes {
         Self { file_mode, directory_mode, known: Mutex::default() }
     }
 
+    /// The mode of the files that are made.
+    pub(crate) fn file_mode(&self) -> u32 {
+        self.file_mode
+    }
+
     /// The directories down to the mailbox at `path`, made where `make` says so;
     /// none where one is missing.
     pub(crate) fn chain(

@@ -21,7 +21,6 @@ impl Paths {
         Self { template }
     }
 
-    #[cfg(feature = "reader")]
     pub(crate) fn template(&self) -> &PathTemplate {
         &self.template
     }

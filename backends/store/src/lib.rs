@@ -57,6 +57,7 @@ mod lane;
 mod line_ends;
 mod mailbox;
 mod message;
+mod part;
 mod quota;
 mod reader;
 mod room;
@@ -73,6 +74,7 @@ pub use mailbox::{
     NameError, Owner,
 };
 pub use message::{Body, BodyReader, Message, Octets};
+pub use part::Part;
 pub use quota::{Contents, Quota};
 pub use reader::{
     Finding, FindingKind, MailReader, MessageInfo, OpenMessage, ReadError, Remedy, Repair, Stray,
@@ -176,6 +178,14 @@ pub trait MailStore: Send + Sync {
     /// there alone. It is `postino init`, for an administrator.
     fn init(&self, _mailboxes: &[MailboxName]) -> Result<(), DeliveryError> {
         Ok(())
+    }
+
+    /// The account of this mailbox alone, by what is known of it: its home, where
+    /// mailboxes lie in these, and it can be looked into as its
+    /// [owner](MailStore::written_as). None where all accounts are one file, or the
+    /// store cannot take itself apart. Touches nothing yet.
+    fn part(&self, _mailbox: &Mailbox) -> Result<Option<Part>, DeliveryError> {
+        Ok(None)
     }
 
     /// The reading side; none where what is stored cannot be read back.

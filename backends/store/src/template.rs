@@ -6,7 +6,10 @@
 //! May not: touch a file.
 
 use crate::MailboxName;
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 /// The most octets a path component can have on the file systems we know.
 const COMPONENT_OCTETS_MAX: usize = 255;
@@ -20,6 +23,15 @@ const HOME: &str = "%h";
 pub struct PathTemplate {
     root: PathBuf,
     components: Vec<Vec<Piece>>,
+    /// The one account whose path it is.
+    account: Option<Account>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Account {
+    name: MailboxName,
+    /// Whether the root is the user's home.
+    is_in_home: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,14 +120,18 @@ impl PathTemplate {
         if root.as_os_str().is_empty() && !in_home {
             root.push(".");
         }
-        Ok(Self { root, components })
+        Ok(Self { root, components, account: None })
     }
 
     /// The template of one place, as it stands: every mailbox lies there. None where the
     /// path has no last component.
     pub fn of_place(path: &std::path::Path) -> Option<Self> {
         let (root, name) = (path.parent()?, path.file_name()?.to_str()?);
-        Some(Self { root: root.to_owned(), components: vec![vec![Piece::Text(name.to_owned())]] })
+        Some(Self {
+            root: root.to_owned(),
+            components: vec![vec![Piece::Text(name.to_owned())]],
+            account: None,
+        })
     }
 
     /// Whether mailboxes lie below their users' [homes](crate::Mailbox::home) (`%h`).
@@ -126,12 +142,47 @@ impl PathTemplate {
     /// assert!(PathTemplate::parse("/home/%h").is_err());
     /// ```
     pub fn is_in_homes(&self) -> bool {
-        self.root.as_os_str().is_empty()
+        self.root.as_os_str().is_empty() && self.account.is_none()
+    }
+
+    /// The template of one account alone, without variables: below the root, or below
+    /// this home where mailboxes lie in homes.
+    ///
+    /// ```
+    /// use postino_store::{MailboxName, PathTemplate};
+    /// use std::path::{Path, PathBuf};
+    /// let template = PathTemplate::parse("%h/mail/%n").unwrap();
+    /// let alice = MailboxName::new("alice@example.org").unwrap();
+    /// let of_alice = template.of_account(Path::new("/home/alice"), &alice).unwrap();
+    /// assert_eq!(of_alice.root(), Path::new("/home/alice"));
+    /// assert_eq!(of_alice.only(), Some(PathBuf::from("mail/alice")));
+    /// assert_eq!(of_alice.mailbox(&["mail", "alice"]), Some(alice));
+    /// assert_eq!(of_alice.mailbox(&["mail", "bob"]), None);
+    /// ```
+    pub fn of_account(&self, home: &Path, account: &MailboxName) -> Result<Self, TemplateError> {
+        let components = self.expand(account)?.into_iter().map(|text| vec![Piece::Text(text)]);
+        let is_in_home = self.is_in_homes();
+        Ok(Self {
+            root: if is_in_home { home.to_owned() } else { self.root.clone() },
+            components: components.collect(),
+            account: Some(Account { name: account.inbox(), is_in_home }),
+        })
+    }
+
+    /// The only path at which a mailbox lies, if it is [one account's](PathTemplate::of_account).
+    pub fn only(&self) -> Option<PathBuf> {
+        let Account { name, .. } = self.account.as_ref()?;
+        Some(self.expand(name).ok()?.iter().collect())
+    }
+
+    /// Whether the root is the home of the [one account](PathTemplate::of_account).
+    pub fn is_of_a_home(&self) -> bool {
+        self.account.as_ref().is_some_and(|account| account.is_in_home)
     }
 
     /// The path before the first component with a variable: the store's root; empty
     /// where there is none, [in homes](PathTemplate::is_in_homes).
-    pub fn root(&self) -> &std::path::Path {
+    pub fn root(&self) -> &Path {
         &self.root
     }
 
@@ -195,6 +246,9 @@ impl PathTemplate {
     pub fn mailbox(&self, components: &[&str]) -> Option<MailboxName> {
         if components.len() != self.components.len() {
             return None;
+        }
+        if let Some(Account { name, .. }) = &self.account {
+            return self.expand(name).is_ok_and(|own| own == components).then(|| name.clone());
         }
         let mut found = vec![Bound::default()];
         for (pieces, component) in self.components.iter().zip(components) {

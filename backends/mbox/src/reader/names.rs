@@ -92,19 +92,21 @@ impl Reader<'_> {
     fn places(&self) -> Result<(Vec<PathBuf>, Vec<Stray>), ReadError> {
         let root = self.root()?;
         let (mut places, mut strays) = (Vec::new(), Vec::new());
-        root::visit_below(
-            &**self.files,
-            &root,
-            self.template.depth(),
-            &mut |path, told| match told {
-                Ok(()) => places.push(path.to_owned()),
-                Err(cause) => strays.push(Stray {
-                    path: root.path().join(path),
-                    why: format!("cannot be read: {cause}"),
-                }),
-            },
-        )
-        .map_err(|cause| DeliveryError::io("list the store below", root.path(), cause))?;
+        if let Some(only) = self.template.only() {
+            places.extend(folder::directory(&only));
+            places.push(only);
+        } else {
+            root::visit_below(&**self.files, &root, self.template.depth(), &mut |path, told| {
+                match told {
+                    Ok(()) => places.push(path.to_owned()),
+                    Err(cause) => strays.push(Stray {
+                        path: root.path().join(path),
+                        why: format!("cannot be read: {cause}"),
+                    }),
+                }
+            })
+            .map_err(|cause| DeliveryError::io("list the store below", root.path(), cause))?;
+        }
         let inboxes: Vec<_> = places.iter().filter_map(|path| self.inbox_of(path)).collect();
         for inbox in inboxes {
             let visited = self.visit_folders(&root, &inbox, &mut |entry| {

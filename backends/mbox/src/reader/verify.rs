@@ -81,6 +81,18 @@ impl Entry<'_> {
     }
 }
 
+/// Whether what lies at this path has to do with the mailbox at `only`: a directory on
+/// the way to it, itself, its lock file, its folders, or what a crash left beside it.
+fn is_of(only: &Path, path: &Path) -> bool {
+    let mut lock_file = only.as_os_str().to_owned();
+    lock_file.push(dotlock::SUFFIX);
+    let is_beside = path.parent() == only.parent();
+    only.starts_with(path)
+        || path.as_os_str() == lock_file
+        || folder::directory(only).is_some_and(|directory| directory == path)
+        || is_beside && is_ours(path.file_name().unwrap_or_default().as_bytes())
+}
+
 impl Check<'_> {
     /// Checks a directory below which mailboxes lie so many levels deep.
     fn directory(&mut self, dir: &Dir, above: &Path, levels: usize) -> Result<(), ReadError> {
@@ -89,8 +101,12 @@ impl Check<'_> {
             .read_dir(dir, usize::MAX)
             .map_err(|cause| DeliveryError::io("list", dir.path(), cause))?;
         names.sort_unstable();
+        let only = self.reader.template.only();
         for name in &names {
             let below = above.join(name);
+            if only.as_ref().is_some_and(|only| !is_of(only, &below)) {
+                continue;
+            }
             let checked = self.entry(&Entry { dir, name: Path::new(name), below: &below }, levels);
             self.tell();
             checked?;
