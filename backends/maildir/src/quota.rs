@@ -43,6 +43,12 @@ pub(crate) struct Account<'a> {
     file_mode: u32,
 }
 
+/// The file as it stands.
+struct Said {
+    text: Vec<u8>,
+    written: i64,
+}
+
 /// What the file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sum {
@@ -127,6 +133,13 @@ impl Account<'_> {
 
     /// The sum as the file has it; none where it has to be counted.
     fn read(&self) -> Result<Option<Sum>, DeliveryError> {
+        let Some(Said { text, written }) = self.read_text()? else { return Ok(None) };
+        let sum = parse(&text, self.quota);
+        Ok(sum.map(|sum| Sum { written, ..sum }))
+    }
+
+    /// What stands in the file; none where it is of no use.
+    fn read_text(&self) -> Result<Option<Said>, DeliveryError> {
         let name = Path::new(NAME);
         let failed = |cause| DeliveryError::io("read the file", self.dir.path().join(NAME), cause);
         let file = match self.files.open(&self.dir, name) {
@@ -152,18 +165,25 @@ impl Account<'_> {
             }
         }
         text.truncate(filled);
-        let sum = parse(&text, self.quota);
-        Ok(sum.map(|sum| Sum { written: status.written, ..sum }))
+        Ok(Some(Said { text, written: status.written }))
     }
 
     /// Counts all that the account holds, and writes the file anew.
     fn count(&self) -> Result<Sum, DeliveryError> {
+        let held = self.add_up(&|_| true)?;
+        self.write(held)?;
+        Ok(Sum { held, lines: 1, written: now() })
+    }
+
+    /// Counts what the account holds, of its folders those that count.
+    fn add_up(&self, counts: &dyn Fn(&[u8]) -> bool) -> Result<Contents, DeliveryError> {
         let mut held = Contents::default();
         self.count_in(&self.dir, &mut held)?;
         self.visit(&self.dir, &mut |name| {
             let octets = name.as_encoded_bytes();
             if octets.starts_with(b".")
                 && !folder_name::is_remainder(octets)
+                && counts(octets)
                 // A folder that is none, or has just gone, holds nothing.
                 && let Some(folder) = self.open_dir(&self.dir, Path::new(name))?
             {
@@ -171,8 +191,7 @@ impl Account<'_> {
             }
             Ok(())
         })?;
-        self.write(held)?;
-        Ok(Sum { held, lines: 1, written: now() })
+        Ok(held)
     }
 
     fn count_in(&self, mailbox: &Dir, held: &mut Contents) -> Result<(), DeliveryError> {
@@ -256,6 +275,30 @@ impl Sum {
     fn is_doubtful(self) -> bool {
         self.lines > 1 || now().abs_diff(self.written) >= BELIEVED_SECONDS
     }
+}
+
+/// What an account's file says where that is wrong, and what the account holds. None
+/// where it is right, not there, or not to be told while others deliver.
+#[cfg(feature = "reader")]
+pub(crate) fn wrong_sum(
+    files: &dyn Files,
+    dir: Dir,
+) -> Result<Option<(Contents, Contents)>, DeliveryError> {
+    let account = Account { files, dir, quota: Quota::default(), file_mode: 0 };
+    if !account.try_lock()? {
+        return Ok(None);
+    }
+    let Some(Said { text, .. }) = account.read_text()? else { return Ok(None) };
+    let first = str::from_utf8(&text).ok().and_then(|text| limits(text.lines().next()?));
+    // One that is damaged is made anew by the next delivery.
+    let Some(said) = first.and_then(|quota| parse(&text, quota)) else { return Ok(None) };
+    let held = account.add_up(&|_| true)?;
+    if said.held == held {
+        return Ok(None);
+    }
+    // Courier does not count the Trash.
+    let without_trash = account.add_up(&|folder| folder != b".Trash")?;
+    Ok((said.held != without_trash).then_some((said.held, held)))
 }
 
 /// What stands in an account's file is no longer right: all is counted anew.

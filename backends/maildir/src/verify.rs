@@ -6,6 +6,7 @@
 //! Holds: it may run while others deliver and read: what they move meanwhile is no
 //! finding, and what it moves itself is nobody's any more.
 
+mod account;
 mod content;
 mod drafts;
 mod findings;
@@ -53,7 +54,8 @@ impl Maildir {
         let files = &*self.files;
         let root = &self.root_to_read()?;
         let verified = Verified::default();
-        let mut findings = Findings { files, root, repair, report, verified };
+        let has_moved = false;
+        let mut findings = Findings { files, root, repair, report, verified, has_moved };
         if self.template.only().is_none() {
             self.check_marker(&mut findings);
             check_root(&mut findings)?;
@@ -72,6 +74,7 @@ impl Maildir {
                         findings
                             .tell(path, Fault::damage(format!("is not readable: {error}"), advice));
                     }
+                    account::check(&mut findings, &location);
                 }
                 Place::Unread(cause) if is_shortage(&cause) => {
                     return Err(failed("look for a mailbox at", root.path_to(&path), cause));

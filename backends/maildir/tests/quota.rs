@@ -11,8 +11,8 @@ use postino_files::{
 };
 use postino_maildir::Maildir;
 use postino_store::{
-    Body, Delivery, DeliveryError, DeliveryId, IfMissing, IfNoFolder, MailReader, MailStore,
-    Mailbox, MailboxName, Message, Quota, Timestamp,
+    Body, Delivery, DeliveryError, DeliveryId, Finding, FindingKind, IfMissing, IfNoFolder,
+    MailReader, MailStore, Mailbox, MailboxName, Message, Quota, Remedy, Repair, Timestamp,
 };
 use std::{
     fs::{self, File},
@@ -45,6 +45,54 @@ fn deliver_sized(
     let header = HEADER.len() - 1; // its CRLF becomes LF
     let body = vec![b'x'; octets - header];
     store.deliver(&delivery(mailbox, &body, false, Arc::default()))
+}
+
+fn findings(store: &Maildir, repair: Repair) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    store.verify(repair, &mut |finding| findings.push(finding)).unwrap();
+    findings
+}
+
+#[test]
+fn a_sum_that_is_not_what_is_held_is_found_and_removed() {
+    let place = Place::new();
+    let store = opened(&place);
+    deliver_sized(&store, alice(10_000, None), 500).unwrap();
+    let trash = alice(10_000, None).in_folder("Trash", IfNoFolder::Create).unwrap();
+    deliver_sized(&store, trash, 300).unwrap();
+    // Courier's does not count the Trash.
+    for right in ["10000S\n800 2\n", "10000S\n500 1\n", "10000S\n500 1\n300 1\n"] {
+        fs::write(sum_file(&place), right).unwrap();
+        assert_eq!(findings(&store, Repair::No), [], "{right}");
+    }
+    fs::write(sum_file(&place), "10000S\n700 2\n").unwrap();
+    let found = findings(&store, Repair::No);
+    let [Finding { kind: FindingKind::Stray, what, remedy: Remedy::Possible(_), .. }] = &found[..]
+    else {
+        panic!("{found:#?}");
+    };
+    assert_eq!(what, "says 700 octets in 2 messages, but there are 800 in 2");
+    assert!(sum_file(&place).exists());
+    assert_eq!(findings(&store, Repair::Yes).len(), 1);
+    assert!(!sum_file(&place).exists());
+    assert_eq!(findings(&store, Repair::No), []);
+}
+
+#[test]
+fn what_a_repair_takes_away_is_not_held_any_more() {
+    let place = Place::new();
+    let store = opened(&place);
+    for octets in [500, 300] {
+        deliver_sized(&store, alice(10_000, None), octets).unwrap();
+    }
+    // Cut off, as by a disk that failed.
+    let new = place.root().join("alice/new");
+    let name = names(&new).into_iter().find(|name| name.contains(",S=300")).unwrap();
+    File::options().write(true).open(new.join(name)).unwrap().set_len(0).unwrap();
+    assert!(sum_file(&place).exists());
+    let found = findings(&store, Repair::Yes);
+    assert!(matches!(found[..], [Finding { remedy: Remedy::Done(_), .. }]), "{found:#?}");
+    assert!(!sum_file(&place).exists());
 }
 
 fn sum_file(place: &Place) -> PathBuf {

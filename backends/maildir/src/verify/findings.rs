@@ -17,6 +17,8 @@ pub(crate) struct Findings<'a> {
     pub(crate) repair: Repair,
     pub(crate) report: &'a mut dyn FnMut(Finding),
     pub(crate) verified: Verified,
+    /// Whether something was moved away since this was set.
+    pub(crate) has_moved: bool,
 }
 
 /// What is wrong with something, and what to do.
@@ -60,7 +62,10 @@ impl Findings<'_> {
             Repair::Yes => match Lost::open(self.files, self.root)
                 .and_then(|lost| lost.take(dir, name, path))
             {
-                Ok(place) => Remedy::Done(format!("move it to {}", place.display())),
+                Ok(place) => {
+                    self.has_moved = true;
+                    Remedy::Done(format!("move it to {}", place.display()))
+                }
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => return,
                 Err(cause) => Remedy::Failed { doing, cause: cause.to_string() },
             },
