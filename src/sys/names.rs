@@ -1,6 +1,6 @@
 //! Names of users, groups and this host.
 //!
-//! Lives here: getpwnam_r, getgrnam_r and getgrouplist, with their buffers.
+//! Lives here: getpwnam_r, getgrnam_r and getgrouplist, with their buffers; getpwent.
 //! May not: be called on the event loop; a name service may take its time.
 #![allow(unsafe_code, reason = "the C library alone knows the host's name services")]
 #![allow(clippy::doc_markdown, reason = "names of C functions")]
@@ -12,6 +12,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     path::PathBuf,
     ptr,
+    sync::{Mutex, PoisonError},
 };
 
 /// Octets of a name service's answer: the first try, and where it ends.
@@ -75,19 +76,59 @@ pub fn user(name: &str) -> Result<User, NameError> {
 
 /// A user by name alone. One whose name is no UTF-8 is unknown.
 pub fn login(name: &str) -> Result<Login, NameError> {
-    let login = passwd(name, |entry| {
-        // SAFETY: both point to strings in the buffer that was given, which
-        // outlives this call.
-        let (name, home) = unsafe { (CStr::from_ptr(entry.pw_name), CStr::from_ptr(entry.pw_dir)) };
-        Some(Login {
-            name: name.to_str().ok()?.to_owned(),
-            uid: entry.pw_uid,
-            gid: entry.pw_gid,
-            groups: Vec::new(),
-            home: OsStr::from_bytes(home.to_bytes()).into(),
-        })
-    })?;
-    Ok(Login { groups: groups_of(&login.name, login.gid), ..login })
+    // SAFETY: its strings are in the buffer that was given, which outlives the call.
+    let login = passwd(name, |entry| unsafe { without_groups(entry) })?;
+    Ok(login.with_groups())
+}
+
+/// Every user whom the name service lists, in its order; those of some services are
+/// found by name alone. One whose name is no UTF-8 is left out.
+pub fn logins() -> io::Result<Vec<Login>> {
+    /// The C library has one place in the list for the whole process.
+    static LIST: Mutex<()> = Mutex::new(());
+    let alone = LIST.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut logins = Vec::new();
+    // SAFETY: nobody else calls these three; an entry is copied before the next call,
+    // which is how long it and its strings last. The place of errno is this thread's.
+    unsafe {
+        libc::setpwent();
+        let ended = loop {
+            *libc::__errno_location() = 0;
+            match libc::getpwent().as_ref() {
+                Some(entry) => logins.extend(without_groups(entry)),
+                None => break io::Error::last_os_error(),
+            }
+        };
+        libc::endpwent();
+        if !matches!(ended.raw_os_error(), Some(0 | libc::ENOENT | libc::ESRCH)) {
+            return Err(ended);
+        }
+    }
+    drop(alone);
+    Ok(logins.into_iter().map(Login::with_groups).collect())
+}
+
+impl Login {
+    fn with_groups(self) -> Self {
+        Self { groups: groups_of(&self.name, self.gid), ..self }
+    }
+}
+
+/// A user of this entry.
+///
+/// # Safety
+///
+/// The entry's name and home point to strings.
+unsafe fn without_groups(entry: &libc::passwd) -> Option<Login> {
+    // SAFETY: the caller says so.
+    let (name, home) = unsafe { (CStr::from_ptr(entry.pw_name), CStr::from_ptr(entry.pw_dir)) };
+    Some(Login {
+        name: name.to_str().ok()?.to_owned(),
+        uid: entry.pw_uid,
+        gid: entry.pw_gid,
+        groups: Vec::new(),
+        home: OsStr::from_bytes(home.to_bytes()).into(),
+    })
 }
 
 /// What `read` makes of a user's entry, whose strings are there for that call.
@@ -200,7 +241,7 @@ fn look_up<T>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Login, NameError, User, group, groups_of, host_name, login, user};
+    use super::{Login, NameError, User, group, groups_of, host_name, login, logins, user};
 
     #[test]
     fn users_and_groups_are_found_by_name_and_by_number() {
@@ -222,6 +263,13 @@ mod tests {
         for unknown in ["no-such-name", "0", "", "nul\0"] {
             assert!(matches!(login(unknown), Err(NameError::Unknown)), "{unknown:?}");
         }
+    }
+
+    #[test]
+    fn the_list_has_what_is_found_by_name() {
+        let all = logins().unwrap();
+        assert_eq!(all.iter().find(|login| login.name == "root"), Some(&login("root").unwrap()));
+        assert_eq!(logins().unwrap(), all);
     }
 
     #[test]

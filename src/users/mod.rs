@@ -9,6 +9,7 @@
 mod detail;
 mod file;
 mod location;
+mod named;
 mod passwd_file;
 pub mod quota;
 mod system;
@@ -24,7 +25,7 @@ use crate::{
     reply::{self, Reply},
     transaction::{Address, ForwardPath},
 };
-use postino_store::{IfMissing, Mailbox, MailboxName, Owner, Quota};
+use postino_store::{IfMissing, Mailbox, MailboxName, Quota};
 use std::{fmt, sync::Arc};
 use table::{Account, Standing, Table};
 
@@ -167,15 +168,10 @@ impl SystemUser {
             }
             (found, _) => found?,
         };
-        let name = MailboxName::new(login.name).map_err(|_| Refusal::from(reply::UNUSABLE_NAME))?;
-        let mut mailbox = Mailbox::new(name, IfMissing::Create)
-            .with_owner(Owner { uid: login.uid, gid: login.gid, groups: login.groups })
-            .with_quota(self.quota);
-        // One that is not absolute would be a place below wherever the server runs.
-        if login.home.is_absolute() {
-            mailbox = mailbox.with_home(login.home);
-        }
-        Ok(self.policy.apply(mailbox, self.detail.as_deref()))
+        let name =
+            MailboxName::new(&*login.name).map_err(|_| Refusal::from(reply::UNUSABLE_NAME))?;
+        let mailbox = named::of_login(name, login);
+        Ok(self.policy.apply(mailbox.with_quota(self.quota), self.detail.as_deref()))
     }
 }
 
@@ -297,14 +293,9 @@ impl Users {
             None => mailbox_name(user, domain)?,
         };
         let quota = account.quota.unwrap_or(self.quota);
-        let mut mailbox = Mailbox::new(name, IfMissing::Create).with_quota(quota);
-        if let Some(home) = account.home {
-            mailbox = mailbox.with_home(home.into());
-        }
-        if let Some(owner) = account.owner {
-            mailbox = mailbox.with_owner(owner);
-        }
-        if let Some(location) = account.location {
+        let location = account.location;
+        let mut mailbox = named::of_account(name, account).with_quota(quota);
+        if let Some(location) = location {
             mailbox = mailbox.with_location(location.to_owned());
         }
         Ok(known(self.detail.apply(mailbox, detail)))

@@ -10,6 +10,7 @@ use crate::{
     sys::names::{self, Login, NameError},
 };
 use std::{
+    io,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -50,7 +51,7 @@ impl System {
             asked => asked,
         };
         let login = login.ok_or(Refusal::from(reply::UNKNOWN_RECIPIENT))?;
-        if login.uid == 0 || login.uid < self.first_uid {
+        if !self.may_get_mail(&login) {
             let cause = format!(
                 "the user {} has uid {}, and first-uid is {}; an alias in the MTA would help",
                 login.name, login.uid, self.first_uid
@@ -58,6 +59,17 @@ impl System {
             return Err(Refusal { reply: reply::UNKNOWN_RECIPIENT, cause: Some(cause) });
         }
         Ok(login)
+    }
+
+    /// All users who may get mail, as far as the name service lists them. May block.
+    pub(super) fn all(&self) -> io::Result<Vec<Login>> {
+        let mut logins = names::logins()?;
+        logins.retain(|login| self.may_get_mail(login));
+        Ok(logins)
+    }
+
+    fn may_get_mail(&self, login: &Login) -> bool {
+        login.uid != 0 && login.uid >= self.first_uid
     }
 
     fn ask(&self, name: &str) -> Result<Option<Login>, Refusal> {

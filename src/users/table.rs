@@ -118,9 +118,17 @@ impl Table {
     /// The account of exactly this name.
     pub(super) fn get(&self, name: &str) -> Option<Account<'_>> {
         let found = self.entries.binary_search_by(|entry| self.text(entry.name).cmp(name));
-        let entry = self.entries.get(found.ok()?)?;
+        self.entries.get(found.ok()?).map(|entry| self.account(entry))
+    }
+
+    /// All accounts, by name.
+    pub(super) fn accounts(&self) -> impl Iterator<Item = Account<'_>> {
+        self.entries.iter().map(|entry| self.account(entry))
+    }
+
+    fn account(&self, entry: &Entry) -> Account<'_> {
         let some = |text: Option<Text>| text.map(|text| self.text(text));
-        Some(Account {
+        Account {
             name: self.text(entry.name),
             mailbox: some(entry.mailbox),
             home: some(entry.home),
@@ -128,7 +136,7 @@ impl Table {
             owner: entry.owner.clone(),
             quota: entry.quota,
             standing: entry.standing,
-        })
+        }
     }
 
     /// The domains of the accounts.
