@@ -148,7 +148,7 @@ fn init_makes_store_and_mailboxes_and_leaves_alone_what_is_there() {
 #[test]
 fn init_makes_nothing_where_a_name_or_the_store_is_wrong() {
     for (arguments, expected) in [
-        (&["init", "maildir:m", "a/b"][..], 64),
+        (&["init", "maildir:m", "a/../b"][..], 64),
         (&["init", "maildir:m", "..@d"], 64),
         (&["init", "maildir:m", ""], 64),
         (&["init", "m"], 78),

@@ -14,6 +14,9 @@ mod program;
 
 #[path = "users/changing_file.rs"]
 mod changing_file;
+#[cfg(feature = "tools")]
+#[path = "users/commands.rs"]
+mod commands;
 #[path = "users/made.rs"]
 mod made;
 #[path = "users/mailboxes.rs"]

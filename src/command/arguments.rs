@@ -5,6 +5,7 @@
 //! with the nearest right word.
 //! May not: judge a setting's value.
 
+use super::accounts::Asked;
 #[cfg(feature = "tools")]
 use super::{
     names::{self, Names},
@@ -54,13 +55,42 @@ pub(super) enum Command {
 
 /// Make a store and mailboxes in it; what is there is left alone.
 #[derive(Debug, FromArgs)]
+#[allow(clippy::doc_markdown, reason = "the comments are the texts of --help")]
 pub(super) struct Init {
     /// the store: maildir:PATH, mbox:PATH or sqlite:FILE
     #[argh(positional)]
     pub(super) store: String,
-    /// names of mailboxes: alice@example.org
+    /// names of mailboxes: alice@example.org, alice@example.org/Lists
     #[argh(positional)]
     pub(super) mailboxes: Vec<String>,
+    /// whose mailboxes they are: system or file:PATH
+    #[argh(option, arg_name = "users")]
+    pub(super) users: Option<String>,
+    /// the config file that says whose they are
+    #[argh(option, arg_name = "file")]
+    pub(super) config: Option<String>,
+    /// least uid of a user of the system
+    #[argh(option, arg_name = "uid")]
+    pub(super) first_uid: Option<String>,
+    /// domain of names in the users file that have none
+    #[argh(option, arg_name = "domain")]
+    pub(super) default_domain: Option<String>,
+    /// group of mbox files that root writes as their users
+    #[argh(option, arg_name = "group")]
+    pub(super) mail_group: Option<String>,
+}
+
+impl Init {
+    /// What it says of accounts.
+    pub(super) fn accounts(&self) -> Asked<'_> {
+        Asked {
+            config: self.config.as_deref(),
+            users: self.users.as_deref(),
+            first_uid: self.first_uid.as_deref(),
+            default_domain: self.default_domain.as_deref(),
+            mail_group: self.mail_group.as_deref(),
+        }
+    }
 }
 
 /// What a command line asks for.

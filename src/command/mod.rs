@@ -11,6 +11,7 @@ macro_rules! complain {
     }};
 }
 
+mod accounts;
 mod arguments;
 mod check_config;
 #[cfg(feature = "tools")]

@@ -106,15 +106,7 @@ impl Sources {
             None => Contents::default(),
         };
         let given = self.flags.clone().or(self.role.settings_of(given));
-        let reader = Reader {
-            given: &given,
-            has_file: found.file.is_some(),
-            errors: ConfigError::default(),
-            warnings: Vec::new(),
-            shown: Vec::new(),
-            users_rules: None,
-        };
-        reader.read(found, filing)
+        Reader::of(&given, found.file.is_some()).read(found, filing)
     }
 }
 
@@ -297,7 +289,7 @@ impl Reader<'_> {
         }
     }
 
-    fn hostname(&mut self) -> String {
+    pub(super) fn hostname(&mut self) -> String {
         let machine = names::host_name();
         let default = if is_domain(&machine) { machine.clone() } else { "localhost".to_owned() };
         if default != machine && self.given.get("hostname").is_empty() {

@@ -63,6 +63,11 @@ impl Given {
         self.0.iter().find(|(given, _)| *given == name).map_or(&[], |(_, values)| values)
     }
 
+    /// Where the first one stands.
+    pub fn first(&self) -> Option<&str> {
+        self.0.iter().find_map(|(_, values)| Some(&*values.first()?.origin))
+    }
+
     /// Leaves a setting out.
     pub fn remove(&mut self, name: &str) {
         self.0.retain(|(given, _)| *given != name);

@@ -3,9 +3,10 @@
 //! Lives here: one table of all settings ([`flags`]), the file as it stands
 //! ([`mod@file`], with its rules for filing), texts as values ([`values`], `parsing`),
 //! and all of it checked ([`effective`] and `recipients`, by `reader`; where it comes
-//! from is `sources`).
+//! from is `sources`); the few settings that commands have ([`accounts`]).
 //! May not: bind or change anything; a wrong setting is found before that.
 
+pub mod accounts;
 pub mod effective;
 pub mod file;
 mod filing;

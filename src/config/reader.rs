@@ -36,6 +36,18 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// A reader of these settings, which has no complaint yet.
+    pub(super) fn of(given: &'a Given, has_file: bool) -> Self {
+        Self {
+            given,
+            has_file,
+            errors: ConfigError::default(),
+            warnings: Vec::new(),
+            shown: Vec::new(),
+            users_rules: None,
+        }
+    }
+
     pub(super) fn file_hint(&self) -> &'static str {
         if self.has_file { " in the config file nor as a flag" } else { "" }
     }

@@ -20,6 +20,9 @@ use crate::{
 use postino_store::{MailboxName, Quota};
 use std::{path::Path, sync::Arc};
 
+/// The least uid of people, on most systems.
+const FIRST_UID: u32 = 1_000;
+
 impl Reader<'_> {
     /// None only where there are complaints.
     pub(super) fn users(&mut self, hostname: &str, sources: &Sources) -> Option<Users> {
@@ -36,7 +39,7 @@ impl Reader<'_> {
         self.default_is("any");
         let mut domains = self.list("domains", Vec::new(), domain_lower);
         let default_domain = self.default_domain(hostname, &domains);
-        let first_uid = self.number("first-uid", 1_000, 0, u32::MAX);
+        let first_uid = self.number("first-uid", FIRST_UID, 0, u32::MAX);
         let roots = self.list("store-roots", Vec::new(), store_root);
         if kind == UsersKind::System && domains.is_empty() {
             domains = vec![hostname.to_ascii_lowercase(), "localhost".to_owned()];
@@ -45,20 +48,13 @@ impl Reader<'_> {
                 shown.value = domains.join(" ");
             }
         }
-        let source = match kind {
-            UsersKind::Any => Source::Any,
-            UsersKind::Store => Source::Store,
-            UsersKind::System => Source::System(Arc::new(System::new(first_uid))),
-            UsersKind::File(path) => {
-                let rules = Rules {
-                    default_domain: default_domain.clone(),
-                    domains: domains.clone(),
-                    is_for_one_domain: mixes_domains(&self.store_url()),
-                    places: self.places(&sources.stores, hostname, roots),
-                };
-                Source::File(self.users_file(&path, rules, sources)?)
-            }
+        let rules = Rules {
+            default_domain: default_domain.clone(),
+            domains: domains.clone(),
+            is_for_one_domain: mixes_domains(&self.store_url()),
+            places: self.places(&sources.stores, hostname, roots),
         };
+        let source = self.source(kind, first_uid, rules, sources)?;
         let postmaster = self.postmaster(hostname, default_domain.as_deref())?;
         let users = Users {
             domains,
@@ -70,6 +66,35 @@ impl Reader<'_> {
         };
         self.check_postmaster(&users, first_uid);
         Some(users)
+    }
+
+    /// The source of users alone, for commands: who gets whose mail is no question then.
+    pub(super) fn users_to_look_into(&mut self, sources: &Sources) -> Option<Source> {
+        let hostname = self.hostname();
+        let kind = self.one("users", UsersKind::Any, users_kind);
+        let rules = Rules {
+            default_domain: self.default_domain(&hostname, &[]),
+            domains: Vec::new(),
+            is_for_one_domain: false,
+            places: self.places(&sources.stores, &hostname, Vec::new()),
+        };
+        let first_uid = self.number("first-uid", FIRST_UID, 0, u32::MAX);
+        self.source(kind, first_uid, rules, sources)
+    }
+
+    fn source(
+        &mut self,
+        kind: UsersKind,
+        first_uid: u32,
+        rules: Rules,
+        sources: &Sources,
+    ) -> Option<Source> {
+        Some(match kind {
+            UsersKind::Any => Source::Any,
+            UsersKind::Store => Source::Store,
+            UsersKind::System => Source::System(Arc::new(System::new(first_uid))),
+            UsersKind::File(path) => Source::File(self.users_file(&path, rules, sources)?),
+        })
     }
 
     /// The domain of names that have none; none where it has to be said.

@@ -29,6 +29,7 @@ pub use deadline::InProgress;
 pub use duplicates::Suppression;
 pub use lookup::Question;
 pub use outcome::OverQuota;
+pub use owners::Owners;
 pub use spool::{SpoolFile, inspect as inspect_spool};
 
 use crate::{
@@ -42,7 +43,6 @@ use deadline::Transit;
 use duplicates::Duplicates;
 use full_accounts::FullAccounts;
 use lookup::LookUps;
-use owners::Owners;
 use pool::Workers;
 use postino_files::Files;
 use postino_store::{Body, MailStore, Mailbox};

@@ -10,7 +10,7 @@ use postino_store::{DeliveryError, Failure, Mailbox, Owner};
 use std::io;
 
 /// Whom this process can act as.
-pub(super) struct Owners {
+pub struct Owners {
     /// The process's own uid.
     uid: u32,
     /// The group in place of each owner's own (`--mail-group`).
@@ -19,7 +19,7 @@ pub(super) struct Owners {
 
 impl Owners {
     /// For the process as it is now: whoever it is to become, it has become.
-    pub(super) fn new(mail_group: Option<u32>) -> Self {
+    pub fn new(mail_group: Option<u32>) -> Self {
         Self { uid: rustix::process::geteuid().as_raw(), mail_group }
     }
 
@@ -41,6 +41,17 @@ impl Owners {
         }
         let gid = self.mail_group.unwrap_or(*gid);
         Assumed::take(&Identity { uid: *uid, gid, groups }).map(Some)
+    }
+
+    /// Acts as the owner of a mailbox, for as long as that takes; `act` starts no thread.
+    pub fn act<T>(
+        &self,
+        mailbox: &Mailbox,
+        owner: Option<&Owner>,
+        act: impl FnOnce() -> T,
+    ) -> Result<T, DeliveryError> {
+        let _assumed = self.assume(owner).map_err(|cause| error(mailbox, owner, &cause))?;
+        Ok(act())
     }
 
     fn foreign(&self) -> io::Error {

@@ -45,7 +45,8 @@ fn each_command_ends_as_the_table_says() {
             (&["backup"], 64, "file"),
             (&["verify", "--yes"], 64, "no meaning without --repair"),
             (&["mailboxes", "--jsn"], 64, "--jsn; nearest: --json"),
-            (&["mailboxes", "--users", "any"], 64, "Unrecognized argument: --users\n"),
+            (&["mailboxes", "--listen", "any"], 64, "Unrecognized argument: --listen\n"),
+            (&["mailboxes", "--users", "any"], 78, "say system or file:PATH"),
             (&["mailboxes", "x"], 64, "x"),
             (&["messages", ALICE, "--lock-wait", "soon"], 64, "\"soon\" is not a duration"),
         ];
@@ -56,6 +57,20 @@ fn each_command_ends_as_the_table_says() {
             assert_eq!(told.text(), "", "{arguments:?}");
         }
         assert_eq!(store.run(&["cat", ALICE, &id]).code, 0, "nothing of it removed anything");
+    }
+}
+
+#[test]
+fn init_makes_a_folder_and_the_mailbox_that_it_is_in() {
+    for store in each() {
+        let made = run(&["init", &store.url, "Alice@example.org/Lists/New"]);
+        assert_eq!((made.code, &*made.err), (0, ""), "{}", store.url);
+        let listed = store.run(&["mailboxes"]);
+        let names: Vec<_> =
+            listed.text().lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(names, [ALICE, "alice@example.org/Lists/New"], "{}", store.url);
+        let wrong = run(&["init", &store.url, "alice@example.org/../x"]);
+        assert_eq!(wrong.code, 64, "{}", wrong.err);
     }
 }
 

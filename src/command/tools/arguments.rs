@@ -7,7 +7,20 @@
 #![allow(clippy::doc_markdown, reason = "the comments are the texts of --help")]
 
 use super::open_store::Place;
+use crate::command::accounts::Asked;
 use argh::FromArgs;
+
+macro_rules! asked {
+    ($arguments:ident) => {
+        Asked {
+            config: $arguments.config.as_deref(),
+            users: $arguments.users.as_deref(),
+            first_uid: $arguments.first_uid.as_deref(),
+            default_domain: $arguments.default_domain.as_deref(),
+            mail_group: $arguments.mail_group.as_deref(),
+        }
+    };
+}
 
 // A type stands in brackets: argh looks at its words, which a macro passes on only
 // one by one.
@@ -27,6 +40,18 @@ macro_rules! of_a_store {
             /// the config file that names the store
             #[argh(option, arg_name = "file")]
             pub(super) config: Option<String>,
+            /// whose mailboxes they are: system or file:PATH
+            #[argh(option, arg_name = "users")]
+            pub(super) users: Option<String>,
+            /// least uid of a user of the system
+            #[argh(option, arg_name = "uid")]
+            pub(super) first_uid: Option<String>,
+            /// domain of names in the users file that have none
+            #[argh(option, arg_name = "domain")]
+            pub(super) default_domain: Option<String>,
+            /// group of mbox files that root writes as their users
+            #[argh(option, arg_name = "group")]
+            pub(super) mail_group: Option<String>,
             /// time that what others have locked is tried again
             #[argh(option, arg_name = "time", default = "String::from(\"30s\")")]
             pub(super) lock_wait: String,
@@ -38,7 +63,7 @@ macro_rules! of_a_store {
             pub(super) fn place(&self) -> Place<'_> {
                 Place {
                     store: self.store.as_deref(),
-                    config: self.config.as_deref(),
+                    accounts: asked!(self),
                     lock_wait: &self.lock_wait,
                 }
             }
@@ -130,9 +155,31 @@ pub(super) struct Copy {
     /// say what would be copied, and change nothing
     #[argh(switch)]
     pub(super) dry_run: bool,
+    /// the config file that says whose mailboxes they are
+    #[argh(option, arg_name = "file")]
+    pub(super) config: Option<String>,
+    /// whose mailboxes they are: system or file:PATH
+    #[argh(option, arg_name = "users")]
+    pub(super) users: Option<String>,
+    /// least uid of a user of the system
+    #[argh(option, arg_name = "uid")]
+    pub(super) first_uid: Option<String>,
+    /// domain of names in the users file that have none
+    #[argh(option, arg_name = "domain")]
+    pub(super) default_domain: Option<String>,
+    /// group of mbox files that root writes as their users
+    #[argh(option, arg_name = "group")]
+    pub(super) mail_group: Option<String>,
     /// time that what others have locked is tried again
     #[argh(option, arg_name = "time", default = "String::from(\"30s\")")]
     pub(super) lock_wait: String,
+}
+
+impl Copy {
+    /// One of the two stores.
+    pub(super) fn place<'a>(&'a self, store: &'a str) -> Place<'a> {
+        Place { store: Some(store), accounts: asked!(self), lock_wait: &self.lock_wait }
+    }
 }
 
 /// Ask a server whether it is well.

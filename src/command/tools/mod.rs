@@ -6,6 +6,7 @@
 
 mod arguments;
 mod backup;
+mod by_account;
 mod cat;
 mod copy;
 mod delete;
@@ -35,8 +36,21 @@ pub(super) const TOOLS: &[(&str, &str)] = &[
 ];
 
 /// The flags that one or another of them has.
-pub(super) const FLAGS: &[&str] =
-    &["store", "config", "lock-wait", "json", "repair", "yes", "dry-run", "rcpt", "timeout"];
+pub(super) const FLAGS: &[&str] = &[
+    "store",
+    "config",
+    "users",
+    "first-uid",
+    "default-domain",
+    "mail-group",
+    "lock-wait",
+    "json",
+    "repair",
+    "yes",
+    "dry-run",
+    "rcpt",
+    "timeout",
+];
 
 /// One of them, with its arguments.
 #[derive(Debug)]

@@ -1,15 +1,17 @@
 //! The store that a command is about.
 //!
-//! Lives here: from `--store` or `--config` to a store that can be read; waiting
+//! Lives here: from `--store`, `--config` and `--users` to a store that can be read; waiting
 //! for what others have locked; and the exit code of what the store refused.
 //! May not: make or change anything.
 
-use super::lock_wait::unlocked;
+use super::{by_account::ByAccount, lock_wait::unlocked};
 use crate::{
-    command::exit::Exit,
+    command::{
+        accounts::{Accounts, Asked, Known},
+        exit::Exit,
+    },
     config::{
-        effective::{Role, Sources},
-        flags::Given,
+        accounts,
         values::{self, DURATION_FORM},
     },
     escape,
@@ -23,8 +25,8 @@ use std::{sync::Arc, time::Duration};
 pub(super) struct Place<'a> {
     /// `--store`.
     pub(super) store: Option<&'a str>,
-    /// `--config`.
-    pub(super) config: Option<&'a str>,
+    /// `--config`, `--users` and what goes with it.
+    pub(super) accounts: Asked<'a>,
     /// `--lock-wait`.
     pub(super) lock_wait: &'a str,
 }
@@ -35,6 +37,8 @@ pub(super) struct Opened {
     pub(super) url: String,
     /// The store.
     pub(super) store: Arc<dyn MailStore>,
+    /// The same where it is called account by account.
+    pub(super) by_account: Option<Arc<ByAccount>>,
     /// How long what is locked is tried again.
     pub(super) lock_wait: Duration,
 }
@@ -44,23 +48,29 @@ impl Place<'_> {
     /// it is the one of the config file, which is checked as a whole.
     pub(super) fn open(&self, stores: &Stores) -> Result<Opened, Exit> {
         let lock_wait = duration("lock-wait", self.lock_wait)?;
-        let (url, store) = match self.store {
-            Some(url) => (url.to_owned(), open(url, stores)?),
+        let (url, store, accounts) = match self.store {
+            Some(url) => {
+                let accounts = self.accounts.load(stores)?;
+                let is_shared = accounts.as_ref().is_some_and(|it| it.shared_with_group);
+                (url.to_owned(), open(url, stores, false, is_shared)?, accounts)
+            }
             None => self.configured(stores)?,
         };
-        Ok(Opened { url, store, lock_wait })
+        let known = Known::of(&url, &store, accounts.as_ref())?;
+        let by_account = known.map(|known| Arc::new(ByAccount::new(&url, known)));
+        let store = match &by_account {
+            Some(by_account) => Arc::clone(by_account) as Arc<dyn MailStore>,
+            None => store,
+        };
+        Ok(Opened { url, store, by_account, lock_wait })
     }
 
-    fn configured(&self, stores: &Stores) -> Result<(String, Arc<dyn MailStore>), Exit> {
-        let sources = Sources {
-            role: Role::Serve,
-            stores: stores.clone(),
-            flags: Given::default(),
-            file: self.config.map(str::to_owned),
-            users_file: None,
-        };
-        match sources.load() {
-            Ok(effective) => Ok((effective.store_url, effective.store)),
+    fn configured(&self, stores: &Stores) -> Result<Configured, Exit> {
+        match self.accounts.sources(stores).load() {
+            Ok(effective) => {
+                let accounts = Accounts::new(accounts::Accounts::of(&effective));
+                Ok((effective.store_url, effective.store, Some(accounts)))
+            }
             Err(error) => {
                 complain!("{error}");
                 Err(Exit::Config)
@@ -69,22 +79,21 @@ impl Place<'_> {
     }
 }
 
-/// The store of this URL; the complaint is printed where there is none.
-fn open(url: &str, stores: &Stores) -> Result<Arc<dyn MailStore>, Exit> {
-    open_for(url, stores, false)
-}
+type Configured = (String, Arc<dyn MailStore>, Option<Accounts>);
 
-/// The same for mailboxes of several domains, if it can tell them apart.
-pub(super) fn open_for(
+/// The store of this URL, for mailboxes of several domains if it can tell them apart;
+/// the complaint is printed where there is none.
+pub(super) fn open(
     url: &str,
     stores: &Stores,
     several_domains: bool,
+    shared_with_group: bool,
 ) -> Result<Arc<dyn MailStore>, Exit> {
     let options = stores::Options {
         hostname: names::host_name(),
         require_marker: false,
         several_domains,
-        shared_with_group: false,
+        shared_with_group,
         base: None,
     };
     stores.open(url, &options).map(|built| built.store).map_err(|error| {

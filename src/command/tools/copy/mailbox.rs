@@ -15,8 +15,7 @@ use super::{
     target::Target,
 };
 use postino_store::{
-    DeliveryError, Failure, IfMissing, Lane, MailReader, Mailbox, MailboxName, MessageInfo,
-    ReadError, Stray,
+    DeliveryError, Failure, Lane, MailReader, Mailbox, MailboxName, MessageInfo, ReadError, Stray,
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -162,6 +161,7 @@ impl Route<'_> {
         held: HashMap<Digest, u64>,
         known: &mut Known,
     ) -> Result<u64, Stopped> {
+        let mailbox = self.target.mailbox(name)?;
         // A folder is made as an administrator makes it: of those there may be many.
         if !self.dry_run && (messages.is_empty() || name.folder().is_some()) {
             let make = || self.target.store().init(slice::from_ref(name));
@@ -170,7 +170,6 @@ impl Route<'_> {
                 return Ok(0);
             }
         }
-        let mailbox = Mailbox::new(name.clone(), IfMissing::Create);
         let lane = self.target.store().lane(&mailbox);
         let hands = hands(&lane).min(messages.len().div_ceil(lane.together()));
         let work = Work {

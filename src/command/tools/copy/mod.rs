@@ -24,7 +24,7 @@ mod tests;
 use super::{
     arguments::Copy,
     lock_wait::unlocked,
-    open_store::{self, Opened, Place},
+    open_store::{self, Opened},
 };
 use crate::{
     command::{exit::Exit, printed},
@@ -55,9 +55,7 @@ const THREADS_MAX: usize = 16;
 /// Copies; says what came of it.
 pub(super) fn run(arguments: &Copy, stores: &Stores) -> Result<Exit, Exit> {
     let began = Instant::now();
-    let open = |url: &str| {
-        Place { store: Some(url), config: None, lock_wait: &arguments.lock_wait }.open(stores)
-    };
+    let open = |url| arguments.place(url).open(stores);
     let (from, to) = (open(&arguments.from_store)?, open(&arguments.to_store)?);
     let (source, held) = (from.reader()?, to.reader()?);
     // A file that may not grow is an error, and no end.
@@ -67,7 +65,7 @@ pub(super) fn run(arguments: &Copy, stores: &Stores) -> Result<Exit, Exit> {
     })?;
     limits::raise_descriptors();
     let is_there = tell_apart(&from, &to)?;
-    if is_there && !arguments.dry_run {
+    if is_there && !arguments.dry_run && to.by_account.is_none() {
         check_owner(&to)?;
     }
     let tally = Tally::default();
@@ -82,7 +80,7 @@ pub(super) fn run(arguments: &Copy, stores: &Stores) -> Result<Exit, Exit> {
             exit
         })?;
     }
-    let target = Target::new(&*to.store, to.lock_wait);
+    let target = Target::new(&*to.store, to.by_account.as_deref(), to.lock_wait);
     let dry_run = arguments.dry_run;
     let held = (is_there || !dry_run).then_some(held);
     copy_all(&Route { source, target: &target, held, dry_run, tally: &tally }, &names, began);
@@ -182,7 +180,7 @@ fn check_domains(url: &str, stores: &Stores, names: &[MailboxName]) -> Result<()
     if names.iter().all(|name| Some(name.domain()) == first) {
         return Ok(());
     }
-    open_store::open_for(url, stores, true).map(drop)
+    open_store::open(url, stores, true, false).map(drop)
 }
 
 /// Whether a mailbox is meant by this: by an account's name its folders are too.

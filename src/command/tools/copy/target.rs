@@ -8,8 +8,11 @@
 //! The server's pool is not for this: its deliveries come one by one, may wait in a
 //! queue, and are withdrawn at a deadline; here whoever has read a batch stores it.
 
-use super::{super::lock_wait::LockWait, letter::Letter};
-use postino_store::{Delivery, DeliveryError, Lane, MailStore, Mailbox};
+use super::{
+    super::{by_account::ByAccount, lock_wait::LockWait},
+    letter::Letter,
+};
+use postino_store::{Delivery, DeliveryError, IfMissing, Lane, MailStore, Mailbox, MailboxName};
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -26,6 +29,7 @@ pub(super) type Outcome = Result<(), DeliveryError>;
 /// The store that is copied to.
 pub(super) struct Target<'a> {
     store: &'a dyn MailStore,
+    by_account: Option<&'a ByAccount>,
     lock_wait: Duration,
     places: Places,
     /// Somebody does the store's upkeep.
@@ -34,8 +38,21 @@ pub(super) struct Target<'a> {
 
 impl<'a> Target<'a> {
     /// This store, whose locks are waited for so long where others hold them.
-    pub(super) fn new(store: &'a dyn MailStore, lock_wait: Duration) -> Self {
-        Self { store, lock_wait, places: Places::default(), in_upkeep: AtomicBool::new(false) }
+    pub(super) fn new(
+        store: &'a dyn MailStore,
+        by_account: Option<&'a ByAccount>,
+        lock_wait: Duration,
+    ) -> Self {
+        let (places, in_upkeep) = (Places::default(), AtomicBool::new(false));
+        Self { store, by_account, lock_wait, places, in_upkeep }
+    }
+
+    /// The mailbox of this name, to be made where it is missing.
+    pub(super) fn mailbox(&self, name: &MailboxName) -> Result<Mailbox, DeliveryError> {
+        match self.by_account {
+            Some(store) => store.mailbox_to_fill(name),
+            None => Ok(Mailbox::new(name.clone(), IfMissing::Create)),
+        }
     }
 
     /// How long locks are waited for.

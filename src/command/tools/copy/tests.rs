@@ -226,7 +226,7 @@ fn copied(source: &Heap, to: &Heap) -> Tally {
 
 fn copied_within(source: &Heap, to: &Heap, lock_wait: Duration, dry_run: bool) -> Tally {
     let tally = Tally::default();
-    let target = Target::new(to, lock_wait);
+    let target = Target::new(to, None, lock_wait);
     let route = Route { source, target: &target, held: Some(to), dry_run, tally: &tally };
     let names = ["a", "b"].map(|name| MailboxName::new(name).unwrap());
     copy_all(&route, &names, Instant::now());
