@@ -21,6 +21,8 @@ mod commands;
 mod made;
 #[path = "users/mailboxes.rs"]
 mod mailboxes;
+#[path = "users/name_service.rs"]
+mod name_service;
 #[path = "users/own_stores.rs"]
 mod own_stores;
 #[path = "users/system.rs"]

@@ -130,8 +130,10 @@ struct SystemUser {
     detail: Option<String>,
     policy: Detail,
     quota: Quota,
-    /// Who gets the mail if there is no such user.
-    otherwise: Option<String>,
+    /// Whose user gets postmaster's mail.
+    postmaster: String,
+    /// He gets it if there is no such user.
+    is_for_postmaster: bool,
 }
 
 impl Resolution {
@@ -155,18 +157,14 @@ impl From<Mailbox> for Resolved {
 
 impl SystemUser {
     fn ask(self) -> Result<Mailbox, Refusal> {
-        let login = match (self.system.find(&self.login), &self.otherwise) {
-            (Err(refusal), Some(otherwise)) if refusal.reply == reply::UNKNOWN_RECIPIENT => {
-                // Whoever it is was there when the settings were checked.
-                self.system.find(otherwise).map_err(|refusal| match refusal.reply {
-                    reply if reply == reply::UNKNOWN_RECIPIENT => Refusal {
-                        reply: reply::MISCONFIGURED,
-                        cause: Some(format!("postmaster's user {otherwise} is not there any more")),
-                    },
-                    _ => refusal,
-                })?
+        let postmaster = Some(&*self.postmaster);
+        let login = match self.system.find(&self.login, postmaster) {
+            Err(refusal) if self.is_for_postmaster && refusal.reply == reply::UNKNOWN_RECIPIENT => {
+                // He was there when the settings were checked; his mail is never refused.
+                let found = self.system.find(&self.postmaster, postmaster);
+                found.map_err(|refusal| Refusal { reply: reply::DIRECTORY_FAILED, ..refusal })?
             }
-            (found, _) => found?,
+            found => found?,
         };
         let name =
             MailboxName::new(&*login.name).map_err(|_| Refusal::from(reply::UNUSABLE_NAME))?;
@@ -229,8 +227,7 @@ impl Users {
                 return found.or_else(|refusal| doubted(file, refusal));
             }
             Source::System(system) => {
-                let otherwise = is_postmaster.then(|| self.postmaster.local_part().to_owned());
-                return Ok(self.ask(system, user, detail, otherwise));
+                return Ok(self.ask(system, user, detail, is_postmaster));
             }
         };
         let mailbox = Mailbox::new(mailbox_name(&lower, &domain)?, if_missing);
@@ -306,7 +303,7 @@ impl Users {
         system: &Arc<System>,
         user: &str,
         detail: Option<&str>,
-        otherwise: Option<String>,
+        is_for_postmaster: bool,
     ) -> Resolution {
         Resolution::Ask(Inquiry(Asked::System(SystemUser {
             system: Arc::clone(system),
@@ -314,7 +311,8 @@ impl Users {
             detail: detail.map(str::to_owned),
             policy: self.detail,
             quota: self.quota,
-            otherwise,
+            postmaster: self.postmaster.local_part().to_owned(),
+            is_for_postmaster,
         })))
     }
 
@@ -327,8 +325,7 @@ impl Users {
                 file.ask(|table, is_current| self.postmaster_in(table, is_current))
             }
             Source::System(system) => {
-                let user = self.postmaster.local_part();
-                Ok(self.ask(system, user, None, Some(user.to_owned())))
+                Ok(self.ask(system, self.postmaster.local_part(), None, true))
             }
         }
     }

@@ -33,7 +33,7 @@ impl Source {
                     .map(|account| of_account(name.clone(), account))
             })),
             Self::System(system) => {
-                let login = match system.find(name.account()) {
+                let login = match system.find(name.account(), None) {
                     Ok(login) => login,
                     Err(refusal) if refusal.reply == reply::UNKNOWN_RECIPIENT => return Ok(None),
                     Err(refusal) => return Err(refusal),

@@ -43,11 +43,12 @@ impl System {
         Self { first_uid, service: names::login, kept: Mutex::default() }
     }
 
-    /// The user of this name, as it is or in lower case. May block.
-    pub fn find(&self, name: &str) -> Result<Login, Refusal> {
+    /// The user of this name, as it is or in lower case. Nobody is unknown where this
+    /// witness is, a user who was there when the settings were checked. May block.
+    pub fn find(&self, name: &str, witness: Option<&str>) -> Result<Login, Refusal> {
         let lower = name.to_ascii_lowercase();
-        let login = match self.ask(name)? {
-            None if lower != name => self.ask(&lower)?,
+        let login = match self.ask(name, witness)? {
+            None if lower != name => self.ask(&lower, witness)?,
             asked => asked,
         };
         let login = login.ok_or(Refusal::from(reply::UNKNOWN_RECIPIENT))?;
@@ -72,16 +73,23 @@ impl System {
         login.uid != 0 && login.uid >= self.first_uid
     }
 
-    fn ask(&self, name: &str) -> Result<Option<Login>, Refusal> {
+    fn ask(&self, name: &str, witness: Option<&str>) -> Result<Option<Login>, Refusal> {
         if let Some(known) = self.known(name) {
             return Ok(known.login);
         }
         let answer = match (self.service)(name) {
             Ok(login) => Some(login),
+            // An empty list of users, and some services that are down, know nobody.
+            Err(NameError::Unknown) if witness.is_some_and(|it| (self.service)(it).is_err()) => {
+                return Err(failed(format!(
+                    "the user is not known, but neither is {} any more, who was there at the \
+                     start; see what /etc/nsswitch.conf names for passwd",
+                    witness.unwrap_or_default()
+                )));
+            }
             Err(NameError::Unknown) => None,
             Err(error @ NameError::Service(_)) => {
-                let cause = Some(format!("the user is {error}"));
-                return Err(Refusal { reply: reply::DIRECTORY_FAILED, cause });
+                return Err(failed(format!("the user is {error}")));
             }
         };
         let mut kept = self.kept();
@@ -104,6 +112,10 @@ impl System {
     }
 }
 
+fn failed(cause: String) -> Refusal {
+    Refusal { reply: reply::DIRECTORY_FAILED, cause: Some(cause) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{ANSWERS_MAX, Login, NameError, System};
@@ -116,9 +128,9 @@ mod tests {
     #[test]
     fn who_is_not_there_is_unknown_and_root_is_refused() {
         let system = System::new(1_000);
-        assert_eq!(system.find("no-such-user").unwrap_err().reply, reply::UNKNOWN_RECIPIENT);
+        assert_eq!(system.find("no-such-user", None).unwrap_err().reply, reply::UNKNOWN_RECIPIENT);
         for first_uid in [0, 1_000] {
-            let refusal = System::new(first_uid).find("root").unwrap_err();
+            let refusal = System::new(first_uid).find("root", None).unwrap_err();
             assert_eq!(refusal.reply, reply::UNKNOWN_RECIPIENT);
             assert!(refusal.cause.is_some_and(|cause| cause.contains("uid 0")));
         }
@@ -127,8 +139,8 @@ mod tests {
     #[test]
     fn a_name_is_taken_as_it_is_or_in_lower_case() {
         let system = System::new(1);
-        let daemon = system.find("daemon").unwrap();
-        assert_eq!(system.find("DaeMon").unwrap(), daemon);
+        let daemon = system.find("daemon", None).unwrap();
+        assert_eq!(system.find("DaeMon", None).unwrap(), daemon);
         assert!(daemon.uid > 0 && daemon.home.is_absolute());
     }
 
@@ -153,7 +165,8 @@ mod tests {
         let system = System { service, ..System::new(1) };
         let asked = |name: &str| {
             let before = ASKED.load(Ordering::Relaxed);
-            let found = system.find(name).map(|login| login.uid).map_err(|refusal| refusal.reply);
+            let found =
+                system.find(name, None).map(|login| login.uid).map_err(|refusal| refusal.reply);
             (found, ASKED.load(Ordering::Relaxed) - before)
         };
         for (name, found, times) in [
@@ -173,7 +186,7 @@ mod tests {
     fn few_answers_are_kept() {
         let system = System::new(1_000);
         for n in 0..ANSWERS_MAX + 10 {
-            let _ = system.find(&format!("no-such-user-{n}"));
+            let _ = system.find(&format!("no-such-user-{n}"), None);
         }
         assert!(system.kept.lock().unwrap().len() <= ANSWERS_MAX);
         assert!(system.known("no-such-user-1").is_none());
