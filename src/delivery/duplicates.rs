@@ -6,14 +6,16 @@
 //! Holds: a message is known only once it is stored, so that whatever is lost of
 //! the table costs a second copy at the most; the table is bounded.
 
-use super::seen_file::{ENTRIES_MAX, Key, Seen, SeenFile};
+use super::{
+    digest::{Digest, DigestKey},
+    seen_file::{ENTRIES_MAX, Seen, SeenFile},
+};
 use crate::transaction::{ForwardPath, ReversePath, TransactionId};
 use postino_files::Files;
 use postino_store::{Body, DeliveryError, DeliveryId, Fate, MailboxName};
-use sha2::{Digest as _, Sha256};
 use std::{
     collections::{HashMap, VecDeque},
-    io::{self, BufRead},
+    io,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -32,14 +34,15 @@ pub struct Suppression {
 pub(super) struct Duplicates {
     window: Duration,
     file: Option<SeenFile>,
-    table: OnceLock<Mutex<Table>>,
+    /// With the key of its digests.
+    table: OnceLock<(DigestKey, Mutex<Table>)>,
 }
 
 #[derive(Default)]
 struct Table {
-    entries: HashMap<Key, Entry>,
+    entries: HashMap<Digest, Entry>,
     /// The stored ones, the oldest first.
-    order: VecDeque<Key>,
+    order: VecDeque<Digest>,
     /// What the file does not have yet.
     unwritten: VecDeque<Seen>,
 }
@@ -68,7 +71,7 @@ pub(super) enum Claimed {
 /// The right to store a message; dropped, others may.
 pub(super) struct Claim {
     duplicates: Arc<Duplicates>,
-    key: Key,
+    digest: Digest,
     owner: Owner,
 }
 
@@ -82,12 +85,37 @@ impl Duplicates {
         }
     }
 
+    /// The digest of a body, before it has header lines of ours. May block.
+    pub(super) fn of_body(&self, body: &Body) -> io::Result<Digest> {
+        self.opened().0.of_body(body)
+    }
+
+    /// By what a message is known: its body's digest, and for whom it is. The
+    /// recipient is compared without regard to case, but with its detail; the mailbox
+    /// too, as users of the system may differ in case alone, and an address may come to
+    /// mean another mailbox.
+    pub(super) fn of_copy(
+        &self,
+        body: Digest,
+        sender: &ReversePath,
+        recipient: &ForwardPath,
+        mailbox: &MailboxName,
+    ) -> Digest {
+        let recipient = recipient.as_str().to_ascii_lowercase();
+        self.opened().0.of_texts(body, &[sender.as_str(), &recipient, mailbox.as_str()])
+    }
+
     /// What is known of a message, which is the caller's to store from now on if that
     /// is nothing. May block.
-    pub(super) fn claim(self: &Arc<Self>, key: Key, owner: Owner, fate: &Arc<Fate>) -> Claimed {
+    pub(super) fn claim(
+        self: &Arc<Self>,
+        digest: Digest,
+        owner: Owner,
+        fate: &Arc<Fate>,
+    ) -> Claimed {
         let now = seconds_now();
         let mut table = self.lock();
-        match table.entries.get(&key) {
+        match table.entries.get(&digest) {
             Some(Entry::Stored { at, id }) if self.is_within(*at, now) => {
                 return Claimed::Stored(id.clone());
             }
@@ -98,8 +126,8 @@ impl Duplicates {
             Some(Entry::Pending { fate, .. }) if !fate.is_withdrawn() => return Claimed::Pending,
             _ => {}
         }
-        table.insert(key, Entry::Pending { owner, fate: Arc::clone(fate) });
-        Claimed::New(Claim { duplicates: Arc::clone(self), key, owner })
+        table.insert(digest, Entry::Pending { owner, fate: Arc::clone(fate) });
+        Claimed::New(Claim { duplicates: Arc::clone(self), digest, owner })
     }
 
     /// Writes down what was stored since. May block.
@@ -109,7 +137,7 @@ impl Duplicates {
         while !self.lock().unwritten.is_empty() {
             let Some(mut writer) = file.try_lock() else { return };
             let unwritten = std::mem::take(&mut self.lock().unwritten);
-            writer.append(&unwritten);
+            writer.append(self.opened().0, &unwritten);
         }
     }
 
@@ -119,22 +147,27 @@ impl Duplicates {
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
-        let table = self.table.get_or_init(|| {
+        self.opened().1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads what was known before the start, once.
+    fn opened(&self) -> &(DigestKey, Mutex<Table>) {
+        self.table.get_or_init(|| {
             let (now, mut table) = (seconds_now(), Table::default());
-            let read = self.file.as_ref().map(SeenFile::read).unwrap_or_default();
-            for seen in read.into_iter().filter(|seen| self.is_within(seen.at, now)) {
+            let read = self.file.as_ref().and_then(SeenFile::read);
+            let (key, all) = read.unwrap_or_else(|| (DigestKey::random(), Vec::new()));
+            for seen in all.into_iter().filter(|seen| self.is_within(seen.at, now)) {
                 table.note(seen);
             }
-            Mutex::new(table)
-        });
-        table.lock().unwrap_or_else(PoisonError::into_inner)
+            (key, Mutex::new(table))
+        })
     }
 }
 
 impl Table {
-    fn note(&mut self, Seen { key, at, id }: Seen) {
-        self.insert(key, Entry::Stored { at, id });
-        self.order.push_back(key);
+    fn note(&mut self, Seen { digest, at, id }: Seen) {
+        self.insert(digest, Entry::Stored { at, id });
+        self.order.push_back(digest);
         while self.order.len() > ENTRIES_MAX {
             if let Some(oldest) = self.order.pop_front() {
                 self.entries.remove(&oldest);
@@ -142,9 +175,9 @@ impl Table {
         }
     }
 
-    fn insert(&mut self, key: Key, entry: Entry) {
-        if let Some(Entry::Stored { .. }) = self.entries.insert(key, entry) {
-            self.order.retain(|other| *other != key);
+    fn insert(&mut self, digest: Digest, entry: Entry) {
+        if let Some(Entry::Stored { .. }) = self.entries.insert(digest, entry) {
+            self.order.retain(|other| *other != digest);
         }
     }
 }
@@ -156,7 +189,7 @@ impl Claim {
             self.give_back();
             return;
         };
-        let seen = Seen { key: self.key, at: seconds_now(), id: id.clone() };
+        let seen = Seen { digest: self.digest, at: seconds_now(), id: id.clone() };
         let mut table = self.duplicates.lock();
         table.note(seen.clone());
         if self.duplicates.file.is_some() {
@@ -170,9 +203,9 @@ impl Claim {
 
     fn give_back(&self) {
         let mut table = self.duplicates.lock();
-        let entry = table.entries.get(&self.key);
+        let entry = table.entries.get(&self.digest);
         if matches!(entry, Some(Entry::Pending { owner, .. }) if *owner == self.owner) {
-            table.entries.remove(&self.key);
+            table.entries.remove(&self.digest);
         }
     }
 }
@@ -183,50 +216,13 @@ impl Drop for Claim {
     }
 }
 
-/// The digest of a body, before it has header lines of ours.
-pub(super) fn digest(body: &Body) -> io::Result<Key> {
-    let (mut reader, mut hash) = (body.reader(), Sha256::new());
-    loop {
-        match reader.fill_buf() {
-            Ok([]) => return Ok(hash.finalize().into()),
-            Ok(octets) => {
-                hash.update(octets);
-                let count = octets.len();
-                reader.consume(count);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// By what a message is known: the recipient is compared without regard to case, but
-/// with its detail; the mailbox too, as users of the system may differ in case
-/// alone, and an address may come to mean another mailbox.
-pub(super) fn key(
-    digest: &Key,
-    sender: &ReversePath,
-    recipient: &ForwardPath,
-    mailbox: &MailboxName,
-) -> Key {
-    let mut hash = Sha256::new();
-    hash.update(digest);
-    // No address has a NUL in it, nor has a mailbox's name.
-    hash.update(sender.as_str());
-    hash.update([0]);
-    hash.update(recipient.as_str().to_ascii_lowercase());
-    hash.update([0]);
-    hash.update(mailbox.as_str());
-    hash.finalize().into()
-}
-
 fn seconds_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Claim, Claimed, Duplicates, ENTRIES_MAX, Key, Seen, Suppression, Table};
+    use super::{Claim, Claimed, Duplicates, ENTRIES_MAX, Seen, Suppression, Table};
     use crate::transaction::{Address, ForwardPath, ReversePath, TransactionId};
     use postino_files::{Files, Kernel};
     use postino_store::{DeliveryError, DeliveryId, Fate, MailboxName};
@@ -240,12 +236,6 @@ mod tests {
         Arc::new(Duplicates::new(&suppression, &files))
     }
 
-    fn key_of(number: usize) -> Key {
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&number.to_le_bytes());
-        key
-    }
-
     fn id(text: &str) -> DeliveryId {
         DeliveryId::new(text)
     }
@@ -255,7 +245,7 @@ mod tests {
     }
 
     fn claim(duplicates: &Arc<Duplicates>, key: usize, by: u32) -> Claimed {
-        duplicates.claim(key_of(key), (session(by), 0), &Arc::default())
+        duplicates.claim(key as u128, (session(by), 0), &Arc::default())
     }
 
     #[track_caller]
@@ -278,10 +268,11 @@ mod tests {
 
     #[test]
     fn a_recipient_in_any_case_is_the_same_where_the_mailbox_is() {
+        let duplicates = duplicates(None);
         let path = |local| ForwardPath::Address(Address::unchecked(local, "d"));
         let key = |local, mailbox| {
             let name = MailboxName::new(mailbox).unwrap();
-            super::key(&[0; 32], &ReversePath::Null, &path(local), &name)
+            duplicates.of_copy(0, &ReversePath::Null, &path(local), &name)
         };
         let bob = key("bob", "bob");
         assert_eq!(key("Bob", "bob"), bob);
@@ -309,7 +300,7 @@ mod tests {
     #[test]
     fn a_delivery_that_was_withdrawn_keeps_nobody_from_storing() {
         let (duplicates, fate) = (duplicates(None), Arc::new(Fate::default()));
-        let Claimed::New(_hangs) = duplicates.claim(key_of(1), (session(1), 0), &fate) else {
+        let Claimed::New(_hangs) = duplicates.claim(1, (session(1), 0), &fate) else {
             panic!("nothing is known yet")
         };
         assert!(matches!(claim(&duplicates, 1, 2), Claimed::Pending));
@@ -320,24 +311,24 @@ mod tests {
     #[test]
     fn the_same_in_one_transaction_is_a_twin() {
         let (duplicates, fate) = (duplicates(None), Arc::default());
-        let first = duplicates.claim(key_of(1), (session(1), 4), &fate);
-        let second = duplicates.claim(key_of(1), (session(1), 5), &fate);
+        let first = duplicates.claim(1, (session(1), 4), &fate);
+        let second = duplicates.claim(1, (session(1), 5), &fate);
         assert!(matches!((first, second), (Claimed::New(_), Claimed::Twin(4))));
     }
 
     #[test]
     fn of_too_many_the_oldest_go() {
         let mut table = Table::default();
-        let seen = |number| Seen { key: key_of(number), at: 1, id: id("x") };
+        let seen = |number| Seen { digest: number as u128, at: 1, id: id("x") };
         for number in 0..=ENTRIES_MAX {
             table.note(seen(number));
         }
         table.note(seen(5));
         assert_eq!((table.entries.len(), table.order.len()), (ENTRIES_MAX, ENTRIES_MAX));
-        assert!(!table.entries.contains_key(&key_of(0)));
+        assert!(!table.entries.contains_key(&0));
         table.note(seen(ENTRIES_MAX + 1));
-        assert!(table.entries.contains_key(&key_of(5)), "it is younger now");
-        assert!(!table.entries.contains_key(&key_of(1)));
+        assert!(table.entries.contains_key(&5), "it is younger now");
+        assert!(!table.entries.contains_key(&1));
     }
 
     #[test]
@@ -353,6 +344,19 @@ mod tests {
         assert_eq!(stored(&third, 2).as_deref(), Some("two"));
         fs::remove_file(folder.path().join(".postino-seen")).unwrap();
         assert_eq!(stored(&open(), 1), None);
+    }
+
+    #[test]
+    fn what_stands_under_another_key_is_not_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".postino-seen");
+        let open = || duplicates(Some(folder.path()));
+        stores(&open(), 1, "one");
+        let (before, other) = (fs::read_to_string(&path).unwrap(), "0".repeat(32));
+        fs::write(&path, format!("{before}key {other}\n")).unwrap();
+        assert_eq!(stored(&open(), 1), None);
+        fs::write(&path, format!("key {other}\n{before}")).unwrap();
+        assert_eq!(stored(&open(), 1).as_deref(), Some("one"));
     }
 
     #[test]
@@ -393,7 +397,8 @@ mod tests {
         let open = || duplicates(Some(folder.path()));
         stores(&open(), 1, "one");
         let path = folder.path().join(".postino-seen");
-        let line = fs::read_to_string(&path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let (key, line) = text.split_once('\n').unwrap();
         let (at, rest) = line.split_once(' ').unwrap();
         let at: u64 = at.parse().unwrap();
         for (at, is_known) in [
@@ -402,7 +407,7 @@ mod tests {
             (at + 600, true),
             (at + DAY.as_secs() + 600, false),
         ] {
-            fs::write(&path, format!("{at} {rest}")).unwrap();
+            fs::write(&path, format!("{key}\n{at} {rest}")).unwrap();
             assert_eq!(stored(&open(), 1).is_some(), is_known, "{at}");
         }
     }

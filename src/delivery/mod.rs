@@ -10,6 +10,7 @@ mod clock;
 mod compose;
 mod crew;
 mod deadline;
+mod digest;
 mod duplicates;
 mod full_accounts;
 mod lane;

@@ -6,7 +6,7 @@
 
 use super::{
     Answer, Ticket,
-    duplicates::{self, Claim, Claimed, Duplicates},
+    duplicates::{Claim, Claimed, Duplicates},
     full_accounts::FullAccounts,
     outcome::{self, OverQuota},
     resend::{Known, Resends, Sent},
@@ -195,15 +195,15 @@ impl Record {
             return claims;
         };
         // What cannot be read here cannot be stored either.
-        let Ok(digest) = duplicates::digest(message.body()) else { return claims };
+        let Ok(body) = duplicates.of_body(message.body()) else { return claims };
         for (at, (recipient, wanted)) in self.recipients.iter().zip(wanted).enumerate() {
             if !*wanted {
                 continue;
             }
             let (path, mailbox) = (&recipient.path, recipient.mailbox.name());
-            let key = duplicates::key(&digest, &self.reverse_path, path, mailbox);
+            let digest = duplicates.of_copy(body, &self.reverse_path, path, mailbox);
             *wanted = false;
-            match duplicates.claim(key, (self.id, at), &recipient.fate) {
+            match duplicates.claim(digest, (self.id, at), &recipient.fate) {
                 Claimed::New(claim) => {
                     *wanted = true;
                     if let Some(place) = claims.get_mut(at) {

@@ -7,12 +7,11 @@
 //! empty; nothing is read of a message unless sender, recipient and size are
 //! those of an entry; no file is read under the lock.
 
+use super::digest::{Digest, DigestKey};
 use crate::transaction::{RecipientIndex, TransactionId};
-use postino_store::{Body, DeliveryError, DeliveryId, Fate, Message};
+use postino_store::{DeliveryError, DeliveryId, Fate, Message};
 use std::{
     collections::VecDeque,
-    hash::{BuildHasher, Hasher, RandomState},
-    io::{self, Read},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -28,8 +27,6 @@ const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// recipient and size that has no Message-ID, as the first had none: it may be
 /// another one.
 const KEPT_WITHOUT_ID: Duration = Duration::from_secs(15 * 60);
-/// How much of a body is read and hashed at once.
-const BLOCK_OCTETS: usize = 16 * 1024;
 
 /// One recipient's message: which one it is, and what a resend has in common
 /// with it.
@@ -55,24 +52,12 @@ pub(super) struct Known {
 }
 
 /// The table.
-#[derive(Default)]
 pub(super) struct Resends {
     table: Mutex<Table>,
     /// How many entries there are, to be read without the lock.
     count: AtomicUsize,
-    keys: Keys,
+    key: DigestKey,
 }
-
-/// The keys of the digest, made once in a process.
-///
-/// Two runs of the standard hasher (`SipHash`) under keys of their own, 128 bits
-/// together. No cryptographic digest, nor need it be: the keys are random and
-/// never shown, so nobody can make a message whose digest is another's, and
-/// there are no more than [`ENTRIES_MAX`] to meet by chance.
-#[derive(Default)]
-struct Keys(RandomState, RandomState);
-
-type Digest = (u64, u64);
 
 #[derive(Default)]
 struct Table {
@@ -97,6 +82,12 @@ enum State {
     /// It was stored after all; a worker makes the digest next.
     StoredUnread(DeliveryId),
     Stored(DeliveryId, Digest),
+}
+
+impl Default for Resends {
+    fn default() -> Self {
+        Self { table: Mutex::default(), count: AtomicUsize::new(0), key: DigestKey::random() }
+    }
 }
 
 impl Resends {
@@ -146,7 +137,7 @@ impl Resends {
         if self.is_empty() || !is_unread(&self.lock()) {
             return;
         }
-        let digest = match self.keys.digest(message.body()) {
+        let digest = match self.key.of_body(message.body()) {
             Ok(digest) => digest,
             Err(error) => {
                 log::warn!(
@@ -197,7 +188,7 @@ impl Resends {
         }
         drop(table);
         // What cannot be read here cannot be stored either.
-        let digest = self.keys.digest(message.body()).ok();
+        let digest = self.key.of_body(message.body()).ok();
         all(&self.lock(), digest)
     }
 
@@ -279,43 +270,10 @@ impl Entry {
     }
 }
 
-impl Keys {
-    fn digest(&self, body: &Body) -> io::Result<Digest> {
-        let (mut one, mut other) = (self.0.build_hasher(), self.1.build_hasher());
-        let (mut reader, mut block) = (body.reader(), vec![0; BLOCK_OCTETS]);
-        loop {
-            let filled = fill(&mut reader, &mut block)?;
-            // Always whole blocks: a hasher may tell one write from two, and
-            // readers differ in how much they give at once.
-            let octets = block.get(..filled).unwrap_or_default();
-            one.write(octets);
-            other.write(octets);
-            if filled < block.len() {
-                return Ok((one.finish(), other.finish()));
-            }
-        }
-    }
-}
-
-/// Reads until the block is full or there is nothing more.
-fn fill(reader: &mut impl Read, block: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(rest) = block.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match reader.read(rest) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{BLOCK_OCTETS, ENTRIES_MAX, Entry, KEPT, Keys, State, Table};
+    use super::{ENTRIES_MAX, Entry, KEPT, State, Table};
     use crate::transaction::{RecipientIndex, TransactionId};
-    use postino_store::Body;
     use std::time::{Duration, Instant};
 
     fn entry(session: u32, noted: Instant) -> Entry {
@@ -350,22 +308,5 @@ mod tests {
         assert!(!has(&table, one_more / 2) && has(&table, one_more / 2 + 1));
         table.note(entry(7, start + KEPT + minute));
         assert_eq!(table.entries.len(), 1);
-    }
-
-    #[test]
-    fn the_digest_is_that_of_every_octet() {
-        let keys = Keys::default();
-        let digest = |octets: &[u8]| keys.digest(&Body::in_memory(octets.to_vec())).unwrap();
-        for length in [0, 1, BLOCK_OCTETS - 1, BLOCK_OCTETS, BLOCK_OCTETS + 1, 3 * BLOCK_OCTETS] {
-            let body = vec![b'x'; length];
-            assert_eq!(digest(&body), digest(&body));
-            assert_ne!(digest(&body), digest(&[&*body, b"x"].concat()));
-            for at in [0, length / 2, length.saturating_sub(1)].into_iter().filter(|_| length > 0) {
-                let mut other = body.clone();
-                other[at] = b'y';
-                assert_ne!(digest(&body), digest(&other), "{length} octets, at {at}");
-            }
-        }
-        assert_ne!(digest(b"x"), Keys::default().digest(&Body::in_memory(b"x".to_vec())).unwrap());
     }
 }

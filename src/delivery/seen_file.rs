@@ -1,7 +1,7 @@
 //! The file in which messages that were stored are known across a restart.
 //!
 //! Lives here: `.postino-seen`, to which a line is appended for each:
-//! `SECONDS SHA256 ID`. What is full becomes `.postino-seen.old`.
+//! `SECONDS DIGEST ID`, below a line of the digests' key: `key KEY`. What is full becomes `.postino-seen.old`.
 //! May not: be of any consequence to a delivery: what is lost or damaged here makes
 //! a second copy at the most.
 //! Holds: the file is opened anew each time, so that nothing keeps the disk
@@ -9,6 +9,7 @@
 //! several names or a link is neither read nor written. It is not synced: a line
 //! that a power cut takes is a line that is lost.
 
+use super::digest::{Digest, DigestKey, number_of};
 use crate::escape;
 use postino_files::{Dir, File, Files, Kind};
 use postino_store::DeliveryId;
@@ -38,13 +39,10 @@ const LINE_OCTETS_MAX: usize = 512;
 
 const MODE: u32 = 0o600;
 
-/// SHA-256 over a body's, with the sender, the recipient and his mailbox.
-pub(super) type Key = [u8; 32];
-
 /// One message that was stored for one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    pub(super) key: Key,
+    pub(super) digest: Digest,
     /// When, in seconds since 1970: it is compared across restarts.
     pub(super) at: u64,
     pub(super) id: DeliveryId,
@@ -55,6 +53,8 @@ pub(super) struct SeenFile {
     directory: PathBuf,
     files: Arc<dyn Files>,
     writing: Mutex<()>,
+    /// This process has written its key.
+    has_key: AtomicBool,
     /// It failed, which was told.
     failing: AtomicBool,
 }
@@ -67,18 +67,32 @@ pub(super) struct Writer<'a> {
 
 impl SeenFile {
     pub(super) fn new(directory: PathBuf, files: Arc<dyn Files>) -> Self {
-        Self { directory, files, writing: Mutex::default(), failing: AtomicBool::new(false) }
+        Self {
+            directory,
+            files,
+            writing: Mutex::default(),
+            has_key: AtomicBool::new(false),
+            failing: AtomicBool::new(false),
+        }
     }
 
-    /// What the files say, the oldest first.
-    pub(super) fn read(&self) -> Vec<Seen> {
-        let mut all = Vec::new();
+    /// What the files say, the oldest first, and under which key; without one they say
+    /// nothing.
+    pub(super) fn read(&self) -> Option<(DigestKey, Vec<Seen>)> {
+        let mut all: Option<(DigestKey, Vec<Seen>)> = None;
         for name in [OLD_NAME, NAME] {
             match self.read_one(Path::new(name)) {
                 Ok(octets) => {
                     // The last line is whole only with its end.
-                    let lines = octets.split_inclusive(|octet| *octet == b'\n');
-                    all.extend(lines.filter_map(parsed));
+                    for line in octets.split_inclusive(|octet| *octet == b'\n') {
+                        match (parsed(line), &mut all) {
+                            (Some(Line::Key(key)), Some((known, _))) if *known == key => {}
+                            // What is under another is of no use any more.
+                            (Some(Line::Key(key)), _) => all = Some((key, Vec::new())),
+                            (Some(Line::Seen(seen)), Some((_, those))) => those.push(seen),
+                            _ => {}
+                        }
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => self.warn("read", name, &error),
@@ -126,14 +140,18 @@ impl SeenFile {
         Ok(status.size)
     }
 
-    fn append(&self, lines: &str) -> io::Result<()> {
+    fn append(&self, key: DigestKey, lines: &str) -> io::Result<()> {
         let files = &*self.files;
         let root = files.open_root(&self.directory)?;
         let name = Path::new(NAME);
         let (file, size) = match files.open_update(&root, name) {
             Ok(file) => {
                 let size = self.checked_size(&file)?;
-                if size > OCTETS_MAX { (self.begin_anew(&root)?, 0) } else { (file, size) }
+                if size + lines.len() as u64 > OCTETS_MAX {
+                    (self.begin_anew(&root)?, 0)
+                } else {
+                    (file, size)
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 (files.create(&root, name, MODE)?, 0)
@@ -144,10 +162,19 @@ impl SeenFile {
         if size > 0 {
             files.read_at(&file, &mut last, size - 1)?;
         }
+        let mut text = String::new();
         // A torn line is not to spoil the next.
-        let gap = if last == [b'\n'] { "" } else { "\n" };
+        if last != [b'\n'] {
+            text.push('\n');
+        }
+        if size == 0 || !self.has_key.load(Ordering::Relaxed) {
+            let _ = writeln!(text, "key {key}");
+        }
+        text.push_str(lines);
         // One write, as other processes append too.
-        files.write_all(&file, format!("{gap}{lines}").as_bytes())
+        files.write_all(&file, text.as_bytes())?;
+        self.has_key.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Makes the full file the old one.
@@ -174,43 +201,38 @@ impl SeenFile {
 
 impl Writer<'_> {
     /// Appends what was stored; where that fails, it is told once.
-    pub(super) fn append(&mut self, all: &VecDeque<Seen>) {
+    pub(super) fn append(&mut self, key: DigestKey, all: &VecDeque<Seen>) {
         let mut lines = String::new();
         for seen in all.iter().rev().take(ENTRIES_MAX).rev() {
             let before = lines.len();
-            let _ = write!(lines, "{} ", seen.at);
-            for octet in seen.key {
-                let _ = write!(lines, "{octet:02x}");
-            }
-            let _ = writeln!(lines, " {}", seen.id);
+            let _ = writeln!(lines, "{} {:032x} {}", seen.at, seen.digest, seen.id);
             if lines.len() - before > LINE_OCTETS_MAX {
                 lines.truncate(before);
             }
         }
-        match self.file.append(&lines) {
+        match self.file.append(key, &lines) {
             Ok(()) => self.file.failing.store(false, Ordering::Relaxed),
             Err(error) => self.file.warn("write", NAME, &error),
         }
     }
 }
 
-/// A line as it was written.
-fn parsed(line: &[u8]) -> Option<Seen> {
-    let line = line.strip_suffix(b"\n").filter(|line| line.len() < LINE_OCTETS_MAX)?;
-    let mut words = std::str::from_utf8(line).ok()?.split(' ');
-    let (at, key, id) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
-    let is_id = !id.is_empty() && id.bytes().all(|octet| octet.is_ascii_graphic());
-    (is_id && words.next().is_none()).then_some(())?;
-    Some(Seen { key: key_of(key)?, at, id: DeliveryId::new(id) })
+/// What a line says.
+enum Line {
+    Key(DigestKey),
+    Seen(Seen),
 }
 
-fn key_of(hex: &str) -> Option<Key> {
-    let mut key = Key::default();
-    if hex.len() != 2 * key.len() || !hex.bytes().all(|octet| octet.is_ascii_hexdigit()) {
-        return None;
+/// A line as it was written.
+fn parsed(line: &[u8]) -> Option<Line> {
+    let line = line.strip_suffix(b"\n").filter(|line| line.len() < LINE_OCTETS_MAX)?;
+    let line = std::str::from_utf8(line).ok()?;
+    if let Some(key) = line.strip_prefix("key ") {
+        return key.parse().ok().map(Line::Key);
     }
-    for (octet, at) in key.iter_mut().zip((0..).step_by(2)) {
-        *octet = u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()?;
-    }
-    Some(key)
+    let mut words = line.split(' ');
+    let (at, digest, id) = (words.next()?.parse().ok()?, words.next()?, words.next()?);
+    let is_id = !id.is_empty() && id.bytes().all(|octet| octet.is_ascii_graphic());
+    (is_id && words.next().is_none()).then_some(())?;
+    Some(Line::Seen(Seen { digest: number_of(digest)?, at, id: DeliveryId::new(id) }))
 }
