@@ -10,7 +10,7 @@ use crate::{
 use std::{
     fs,
     os::unix::fs::{MetadataExt, chown, symlink},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Users that need not be there.
@@ -212,5 +212,39 @@ fn a_store_of_its_own_is_written_as_the_accounts_user() {
     }
     assert_eq!(Asking::of(&daemon).codes("thief@d.example"), "451 4.3.5");
     until(|| daemon.log(), || daemon.log().contains("belongs to another user"));
+    daemon.stop();
+}
+
+/// A user's own database, in which a message is, while no server runs.
+fn database(folder: &Path) -> (String, PathBuf) {
+    let at = folder.join("srv");
+    let users =
+        format!("own@d.example:x::::::store=sqlite:{}/db\nusual@d.example:x\n", at.display());
+    let daemon = serve_below(folder, &users, &[]);
+    let mut client = Client::connect(daemon.address());
+    client.open();
+    assert!(client.send("own@d.example").starts_with("250 "), "{}", daemon.log());
+    daemon.stop();
+    (users, at.join("db"))
+}
+
+#[test]
+fn nobody_waits_for_a_fifo_beside_an_accounts_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let (users, _) = database(folder.path());
+    for beside in ["db-journal", "db-wal", "db-shm"] {
+        let fifo = folder.path().join("srv").join(beside);
+        let _ = fs::remove_file(&fifo);
+        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        assert!(made.unwrap().success());
+        let daemon = serve_below(folder.path(), &users, &[]);
+        let mut asking = Asking::of(&daemon);
+        assert_eq!(asking.codes("own@d.example"), "451 4.3.5", "{beside} {}", daemon.log());
+        assert_eq!(asking.codes("usual@d.example"), "250 2.1.5");
+        daemon.stop();
+        fs::remove_file(&fifo).unwrap();
+    }
+    let daemon = serve_below(folder.path(), &users, &[]);
+    assert_eq!(Asking::of(&daemon).codes("own@d.example"), "250 2.1.5", "{}", daemon.log());
     daemon.stop();
 }

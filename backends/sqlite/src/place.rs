@@ -13,7 +13,7 @@ use crate::{
     schema,
 };
 use postino_files::{
-    Dir, Files, Identity, Kind, Lock, Space, home, process,
+    Dir, Files, Identity, Kind, Lock, Space, Status, home, process,
     root::{RootError, open_or_make},
 };
 use rusqlite::{Connection, OpenFlags};
@@ -41,6 +41,9 @@ pub(crate) const DRAFT_OLD: Duration = Duration::from_secs(3_600);
 
 /// What SQLite calls the files that may hold what a database does not hold yet.
 const LOG_SUFFIXES: [&str; 2] = ["-wal", "-journal"];
+
+/// What SQLite calls the files beside a database that it opens.
+const BESIDE_SUFFIXES: [&str; 3] = ["-wal", "-journal", "-shm"];
 
 /// Where the database is.
 pub(crate) struct Place {
@@ -137,17 +140,44 @@ impl Place {
             Ok(status) if status.kind != Kind::File => {
                 Err(Fault::Refused { why: "it is no regular file".to_owned() })
             }
-            Ok(status)
-                if self.base.is_some() && (status.owner != process::user() || status.links > 1) =>
-            {
+            Ok(status) if self.is_an_accounts() && is_foreign(&status) => {
                 let why = "it belongs to another user, or has several hard links";
                 Err(Fault::Refused { why: why.to_owned() })
             }
             Ok(status) if status.size == 0 => Ok(Found::Nothing),
-            Ok(status) => Ok(Found::File { path, identity: status.identity }),
+            Ok(status) => {
+                self.check_beside(&path)?;
+                Ok(Found::File { path, identity: status.identity })
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Nothing),
             Err(error) => Err(Fault::file("look at", path, &error)),
         }
+    }
+
+    /// Whether the files beside an account's database are such as SQLite makes: it
+    /// would wait for whoever writes to a FIFO.
+    fn check_beside(&self, path: &Path) -> Result<(), Fault> {
+        if !self.is_an_accounts() {
+            return Ok(());
+        }
+        for suffix in BESIDE_SUFFIXES {
+            let beside = suffixed(path.as_os_str(), suffix);
+            match self.files.stat_path(&beside) {
+                Ok(status) if status.kind != Kind::File || is_foreign(&status) => {
+                    let why = format!(
+                        "{} beside it is no regular file, belongs to another user, or has several \
+                         hard links",
+                        beside.display()
+                    );
+                    return Err(Fault::Refused { why });
+                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Fault::file("look at", beside, &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Which file is at this path, which was found before; none where none is.
@@ -354,6 +384,12 @@ impl Place {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether somebody else than the calling thread's user may have put it there, or may
+/// change it.
+fn is_foreign(status: &Status) -> bool {
+    status.owner != process::user() || status.links > 1
 }
 
 /// A name with something behind it.
