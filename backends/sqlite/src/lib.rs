@@ -60,7 +60,8 @@ const AT_ONCE: usize = 1;
 /// Deliveries that share one COMMIT.
 const TOGETHER: usize = 256;
 
-/// How long a start waits for another one's first steps.
+/// How long a start waits for another one's first steps; an account's database is
+/// opened while its mail waits, and is tried again.
 const OPEN_WAIT: Duration = Duration::from_secs(1);
 
 /// Between two tries.
@@ -176,15 +177,21 @@ impl Sqlite {
     /// Another process may be making it just now, or setting it up.
     fn make_and_use(&self, may_make: bool) -> Result<(), Fault> {
         let began = Instant::now();
+        let is_an_accounts = self.connections.place().is_an_accounts();
+        let use_wait = if is_an_accounts { Duration::ZERO } else { OPEN_WAIT };
         loop {
-            let done = (|| {
-                if may_make && self.make()? {
-                    self.was_made.store(true, Ordering::Relaxed);
+            // Others may be making theirs in the same directory.
+            let (done, wait) = match may_make.then(|| self.make()).transpose() {
+                Err(fault) => (Err(fault), OPEN_WAIT),
+                Ok(made) => {
+                    if made == Some(true) {
+                        self.was_made.store(true, Ordering::Relaxed);
+                    }
+                    (self.connections.write(|_| Ok(())), use_wait)
                 }
-                self.connections.write(|_| Ok(()))
-            })();
+            };
             match done {
-                Err(fault) if fault.is_locked() && began.elapsed() < OPEN_WAIT => {
+                Err(fault) if fault.is_locked() && began.elapsed() < wait => {
                     thread::sleep(OPEN_SLEEP);
                 }
                 done => return done,
