@@ -6,9 +6,10 @@
 //! May not: know a kind of store, nor touch the disk but by a store, as whoever the
 //! calling thread acts.
 //! Holds: nothing that one user has opened is used for a mailbox of another; nobody
-//! waits for an account's store to open but who wants that one.
+//! waits for an account's store but who wants that one, and few look-ups wait for it
+//! together.
 
-use super::{Options, Stores};
+use super::{Options, Stores, look_ups::LookUps};
 use postino_store::{
     Delivery, DeliveryError, DeliveryId, Failure, Lane, MailReader, MailStore, Mailbox,
     MailboxName, Message, Owner, Part, Prepared, Room,
@@ -42,6 +43,7 @@ struct Own {
     store: Arc<dyn MailStore>,
     /// Held while it is opened: it is once.
     is_open: Mutex<bool>,
+    look_ups: LookUps,
 }
 
 impl ByAccount {
@@ -88,6 +90,7 @@ impl ByAccount {
             owner: mailbox.owner().cloned(),
             store: built.store,
             is_open: Mutex::default(),
+            look_ups: LookUps::default(),
         })
     }
 
@@ -100,6 +103,17 @@ impl ByAccount {
         let Some(own) = self.own(mailbox)? else { return act(&*self.usual) };
         own.open()?;
         act(&*own.store)
+    }
+
+    /// The same for a question at RCPT, where few may be asked of an account's store
+    /// at the same time.
+    fn look_up<T>(
+        &self,
+        mailbox: &Mailbox,
+        act: impl FnOnce(&dyn MailStore) -> Result<T, DeliveryError>,
+    ) -> Result<T, DeliveryError> {
+        let Some(own) = self.own(mailbox)? else { return act(&*self.usual) };
+        own.look_ups.ask(|| own.open().and_then(|()| act(&*own.store)))
     }
 
     fn deliver_to_own(&self, mailbox: &Mailbox, those: &[Delivery]) -> Result<(), DeliveryError> {
@@ -197,7 +211,7 @@ impl MailStore for ByAccount {
     }
 
     fn admit(&self, mailbox: &Mailbox, size: Option<u64>) -> Result<(), DeliveryError> {
-        self.with(mailbox, |store| store.admit(mailbox, size))
+        self.look_up(mailbox, |store| store.admit(mailbox, size))
     }
 
     fn room(&self) -> Result<Option<Room>, DeliveryError> {
@@ -206,7 +220,7 @@ impl MailStore for ByAccount {
 
     fn room_of(&self, mailbox: &Mailbox) -> Result<Option<Room>, DeliveryError> {
         let is_own = mailbox.location().is_some();
-        self.with(mailbox, |store| match store.room_of(mailbox)? {
+        self.look_up(mailbox, |store| match store.room_of(mailbox)? {
             None if is_own => store.room(),
             room => Ok(room),
         })

@@ -6,6 +6,7 @@
 //! May not: touch the disk; [`MailStore::open`] does, under the right identity.
 
 mod by_account;
+mod look_ups;
 
 use by_account::ByAccount;
 use postino_store::{MailStore, TemplateError};

@@ -7,10 +7,12 @@ use crate::{
     program::are_root,
     serve,
 };
+use rustix::fs::FlockOperation;
 use std::{
     fs,
     os::unix::fs::{MetadataExt, chown, symlink},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 /// Users that need not be there.
@@ -246,5 +248,41 @@ fn nobody_waits_for_a_fifo_beside_an_accounts_database() {
     }
     let daemon = serve_below(folder.path(), &users, &[]);
     assert_eq!(Asking::of(&daemon).codes("own@d.example"), "250 2.1.5", "{}", daemon.log());
+    daemon.stop();
+}
+
+#[test]
+fn no_other_account_waits_for_one_whose_database_its_user_has_locked() {
+    const SESSIONS: usize = 20;
+    const RECIPIENTS: usize = 50;
+    let folder = tempfile::tempdir().unwrap();
+    let (users, path) = database(folder.path());
+    let daemon = serve_below(folder.path(), &users, &["--lock-wait=1s"]);
+    // By no connection of SQLite's, which would let readers in.
+    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+    let mut sessions: Vec<_> = (0..SESSIONS)
+        .map(|_| {
+            let mut client = Client::connect(daemon.address());
+            client.open();
+            client.say("MAIL FROM:<>\r\n");
+            client.until("250 2.1.0");
+            client.say("RCPT TO:<own@d.example>\r\n".repeat(RECIPIENTS));
+            client
+        })
+        .collect();
+    let began = Instant::now();
+    assert_eq!(Asking::of(&daemon).codes("usual@d.example"), "250 2.1.5", "{}", daemon.log());
+    for session in &mut sessions {
+        for _ in 0..RECIPIENTS {
+            let reply = session.line();
+            assert!(reply.starts_with("450 4.2.0 "), "{reply} {}", daemon.log());
+        }
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    rustix::fs::fcntl_lock(&file, FlockOperation::Unlock).unwrap();
+    drop(file);
+    until(|| daemon.log(), || Asking::of(&daemon).codes("own@d.example") == "250 2.1.5");
     daemon.stop();
 }
