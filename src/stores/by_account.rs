@@ -167,10 +167,22 @@ impl MailStore for ByAccount {
             let Some(mailbox) = those.first().map(Delivery::mailbox) else { continue };
             if mailbox.location().is_none() {
                 self.usual.deliver_batch(those);
-            } else if self.deliver_to_own(mailbox, those).is_err() {
+                continue;
+            }
+            match self.deliver_to_own(mailbox, those) {
+                Ok(()) => {}
+                // Each further try would wait for the lock.
+                Err(DeliveryError::Locked { holder }) => {
+                    for delivery in those {
+                        let holder = holder.clone();
+                        delivery.finish(Err(DeliveryError::Locked { holder }));
+                    }
+                }
                 // It could not be opened: each has the reason, or is stored by now.
-                for delivery in those {
-                    delivery.finish(self.deliver(delivery));
+                Err(_) => {
+                    for delivery in those {
+                        delivery.finish(self.deliver(delivery));
+                    }
                 }
             }
         }
@@ -197,12 +209,18 @@ impl MailStore for ByAccount {
             }
         }
         let prepare = |those: &[&Mailbox]| match those.first() {
-            Some(first) => self.with(first, |store| store.prepare(message, those)),
+            Some(first) => match self.with(first, |store| store.prepare(message, those)) {
+                // A delivery is tried again.
+                Err(DeliveryError::Locked { .. }) => Ok(Prepared::nothing()),
+                prepared => prepared,
+            },
             None => Ok(Prepared::nothing()),
         };
         if let [(_, those)] = &places[..] {
             return prepare(those);
         }
+        // One mailbox shares nothing, and the others are not to wait for its store.
+        places.retain(|(location, those)| location.is_none() || those.len() > 1);
         let prepared = places.into_iter().map(|(location, those)| {
             // A store that cannot must not fail the others'; its deliveries will tell.
             (location.map(str::to_owned), prepare(&those).unwrap_or_default())

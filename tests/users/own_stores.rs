@@ -4,14 +4,16 @@ use crate::{
     Asking,
     client::Client,
     daemon::{Daemon, Store, folder, until},
-    program::are_root,
+    program::{all_here, are_root},
     serve,
 };
 use rustix::fs::FlockOperation;
 use std::{
     fs,
+    io::{BufRead, BufReader},
     os::unix::fs::{MetadataExt, chown, symlink},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -93,7 +95,7 @@ fn an_account_has_its_mail_in_the_store_that_its_line_names() {
     daemon.stop();
     #[cfg(feature = "tools")]
     for name in ["sqlite@d.example", "sqlite@d.example/Lists", "other@d.example"] {
-        let mut list = std::process::Command::new(crate::daemon::postino());
+        let mut list = Command::new(crate::daemon::postino());
         list.args(["messages", "--store", &format!("sqlite:{at}/db"), name]);
         let output = list.output().unwrap();
         assert_eq!(
@@ -237,7 +239,7 @@ fn nobody_waits_for_a_fifo_beside_an_accounts_database() {
     for beside in ["db-journal", "db-wal", "db-shm"] {
         let fifo = folder.path().join("srv").join(beside);
         let _ = fs::remove_file(&fifo);
-        let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+        let made = Command::new("mkfifo").arg(&fifo).status();
         assert!(made.unwrap().success());
         let daemon = serve_below(folder.path(), &users, &[]);
         let mut asking = Asking::of(&daemon);
@@ -284,5 +286,42 @@ fn no_other_account_waits_for_one_whose_database_its_user_has_locked() {
     rustix::fs::fcntl_lock(&file, FlockOperation::Unlock).unwrap();
     drop(file);
     until(|| daemon.log(), || Asking::of(&daemon).codes("own@d.example") == "250 2.1.5");
+    daemon.stop();
+}
+
+#[test]
+fn a_large_message_to_several_waits_for_no_accounts_locked_database() {
+    if !all_here(&["python3"]) {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (users, path) = database(folder.path());
+    let daemon = serve_below(folder.path(), &users, &["--lock-wait=3s"]);
+    let mut client = Client::connect(daemon.address());
+    client.open();
+    client.say("MAIL FROM:<>\r\nRCPT TO:<usual@d.example>\r\nRCPT TO:<own@d.example>\r\nDATA\r\n");
+    client.until("354 ");
+    let script = "import sqlite3, sys\n\
+                  db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                  db.execute('BEGIN IMMEDIATE')\nprint('held', flush=True)\nsys.stdin.readline()";
+    let mut holder = Command::new("python3")
+        .args(["-c", script])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut held = String::new();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut held).unwrap();
+    client.say(format!("Subject: large\r\n\r\n{}.\r\n", "0123456789abcdef\r\n".repeat(30_000)));
+    let began = Instant::now();
+    assert!(client.line().starts_with("250 2.0.0 "), "{}", daemon.log());
+    let took = began.elapsed();
+    // The database is tried for a second before anything is written ahead.
+    assert!(took < Duration::from_millis(900), "{took:?}");
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    let reply = client.line();
+    assert!(reply.starts_with("250 2.0.0 "), "{reply} {}", daemon.log());
     daemon.stop();
 }
