@@ -325,3 +325,27 @@ fn a_large_message_to_several_waits_for_no_accounts_locked_database() {
     assert!(reply.starts_with("250 2.0.0 "), "{reply} {}", daemon.log());
     daemon.stop();
 }
+
+#[test]
+fn databases_in_one_directory_are_made_at_the_same_time() {
+    const ACCOUNTS: usize = 16;
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("srv");
+    let line = |n| format!("own{n}@d.example:x::::::store=sqlite:{}/{n}\n", at.display());
+    let users: String = (0..ACCOUNTS).map(line).collect();
+    let daemon = serve_below(folder.path(), &users, &[]);
+    let mut sessions: Vec<_> = (0..ACCOUNTS).map(|_| Client::connect(daemon.address())).collect();
+    for session in &mut sessions {
+        session.open();
+        session.say("MAIL FROM:<>\r\n");
+        session.until("250 2.1.0");
+    }
+    for (n, session) in sessions.iter_mut().enumerate() {
+        session.say(format!("RCPT TO:<own{n}@d.example>\r\n"));
+    }
+    for session in &mut sessions {
+        let reply = session.line();
+        assert!(reply.starts_with("250 2.1.5 "), "{reply} {}", daemon.log());
+    }
+    daemon.stop();
+}
