@@ -3,7 +3,9 @@
 //! Lives here: the limit raised, and what each use of descriptors gets of it.
 //! May not: open or close any.
 
-use crate::{delivery::Limits, protocol::PART_OCTETS, server::Settings, sys::limits};
+use crate::{
+    delivery::Limits, protocol::PART_OCTETS, server::Settings, stores::Stores, sys::limits,
+};
 
 /// The loop's, the log's and the signals' own, and the one that is kept to
 /// refuse clients with.
@@ -27,7 +29,12 @@ pub(super) fn fit(server: &mut Settings, limits: &mut Limits, listeners: usize) 
         stuck: limits.stuck as u64,
         ..Shares::default()
     };
-    let shares = wanted.cut_to(descriptors.saturating_sub(listeners as u64));
+    // Only a users file names stores of accounts.
+    let of_accounts = match server.users.users_file() {
+        Some(_) => Stores::descriptors_of_accounts(descriptors),
+        None => 0,
+    };
+    let shares = wanted.cut_to(descriptors.saturating_sub(listeners as u64 + of_accounts));
     for (what, wanted, share) in [
         ("max-connections", wanted.connections, shares.connections),
         ("workers", wanted.workers, shares.workers),

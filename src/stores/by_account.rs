@@ -14,18 +14,31 @@ use postino_store::{
     Delivery, DeliveryError, DeliveryId, Failure, Lane, MailReader, MailStore, Mailbox,
     MailboxName, Message, Owner, Part, Prepared, Room,
 };
+use rustix::process::{Resource, getrlimit};
 use std::{
     io,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// Accounts' stores that are kept; those in use beyond it are kept too. A database
-/// has about nine descriptors, the others none.
-const STORES_MAX: usize = 256;
+/// Accounts' stores that are kept, where there are descriptors enough; those in use
+/// beyond it are kept too. A database has some 400 KiB of memory; to open it again costs
+/// a delivery a millisecond.
+const STORES_MAX: u64 = 64;
+
+/// What a database has open; the other stores nothing.
+const DESCRIPTORS_EACH: u64 = 9;
+
+/// What all of them may have of the descriptors that the system allows, as the divisor.
+const DESCRIPTORS_SHARE: u64 = 8;
 
 /// Where the directory ends from which on no symbolic link is followed.
 const BASE_END: &str = "/./";
+
+/// How many of so many descriptors accounts' stores use.
+pub(super) fn descriptors(allowed: u64) -> u64 {
+    (allowed / DESCRIPTORS_SHARE).clamp(DESCRIPTORS_EACH, STORES_MAX * DESCRIPTORS_EACH)
+}
 
 /// The server's store and its accounts'.
 pub(super) struct ByAccount {
@@ -58,11 +71,17 @@ impl ByAccount {
         let is_it =
             |own: &Arc<Own>| own.location == location && own.owner.as_ref() == mailbox.owner();
         let (own, idle) = if let Some(at) = kept.iter().position(is_it) {
-            (kept.remove(at), None)
+            (kept.remove(at), Vec::new())
         } else {
-            let is_idle = |own: &Arc<Own>| Arc::strong_count(own) == 1;
-            let idle = kept.iter().position(is_idle).filter(|_| kept.len() >= STORES_MAX);
-            (Arc::new(self.make(location, mailbox)?), idle.map(|at| kept.remove(at)))
+            let own = Arc::new(self.make(location, mailbox)?);
+            let mut beyond = (kept.len() + 1).saturating_sub(kept_max());
+            let is_idle = |own: &mut Arc<Own>| {
+                let goes = beyond > 0 && Arc::strong_count(own) == 1;
+                beyond -= usize::from(goes);
+                goes
+            };
+            let idle: Vec<_> = kept.extract_if(.., is_idle).collect();
+            (own, idle)
         };
         kept.push(Arc::clone(&own));
         drop(kept);
@@ -126,6 +145,12 @@ impl ByAccount {
         }
         Ok(())
     }
+}
+
+/// How many stores are kept.
+fn kept_max() -> usize {
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(descriptors(allowed) / DESCRIPTORS_EACH).unwrap_or(1)
 }
 
 impl Own {
@@ -277,7 +302,7 @@ impl MailStore for ByAccount {
 #[cfg(test)]
 #[cfg(feature = "maildir")]
 mod tests {
-    use super::{ByAccount, STORES_MAX};
+    use super::{ByAccount, descriptors, kept_max};
     use crate::stores::{Options, Stores};
     use postino_store::{IfMissing, MailStore, Mailbox, MailboxName, Owner};
     use std::sync::{Arc, PoisonError};
@@ -319,10 +344,24 @@ mod tests {
         assert!(Arc::ptr_eq(&used, &own(&mailbox("b", Some("maildir:/./0")))));
         let owner = Owner { uid: 1, gid: 1, groups: Vec::new() };
         assert!(!Arc::ptr_eq(&used, &own(&first.clone().with_owner(owner))));
-        for n in 0..2 * STORES_MAX {
+        for n in 0..2 * kept_max() {
             own(&mailbox("c", Some(&format!("maildir:/./{n}"))));
         }
-        assert_eq!(store.kept.lock().unwrap_or_else(PoisonError::into_inner).len(), STORES_MAX);
+        assert_eq!(store.kept.lock().unwrap_or_else(PoisonError::into_inner).len(), kept_max());
         assert!(Arc::ptr_eq(&used, &own(&first)), "one that is in use stays");
+        // Those in use beyond it go once they are not.
+        let many: Vec<_> = (0..2 * kept_max())
+            .map(|n| own(&mailbox("d", Some(&format!("maildir:/./d{n}")))))
+            .collect();
+        drop(many);
+        own(&mailbox("e", Some("maildir:/./e")));
+        assert_eq!(store.kept.lock().unwrap_or_else(PoisonError::into_inner).len(), kept_max());
+    }
+
+    #[test]
+    fn open_databases_have_an_eighth_of_the_descriptors_and_no_more_than_they_need() {
+        for (allowed, expected) in [(1, 9), (1_024, 128), (20_000, 576), (u64::MAX, 576)] {
+            assert_eq!(descriptors(allowed), expected, "{allowed}");
+        }
     }
 }

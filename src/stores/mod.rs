@@ -193,6 +193,12 @@ impl Stores {
         Arc::new(ByAccount::new(usual, self.clone(), options))
     }
 
+    /// How many of the descriptors that the system allows the stores of [accounts
+    /// together](Self::by_account) use at the most, beside what is under way.
+    pub(crate) fn descriptors_of_accounts(allowed: u64) -> u64 {
+        by_account::descriptors(allowed)
+    }
+
     fn list(&self) -> String {
         let schemes: Vec<&str> = self.0.iter().map(|(scheme, _)| *scheme).collect();
         if schemes.is_empty() { "none".to_owned() } else { schemes.join(", ") }
