@@ -16,7 +16,7 @@ use crate::{
 };
 use postino_store::{
     Body, Class, Delivery, DeliveryError, EnhancedCode, IfNoFolder, MailStore, Mailbox, Message,
-    Prepared, Timestamp,
+    Owner, Prepared, Timestamp,
 };
 use std::{
     sync::Arc,
@@ -91,13 +91,10 @@ pub(super) fn compose(
         .zip(&wanted)
         .filter_map(|(recipient, wanted)| wanted.then_some(recipient.destination()))
         .collect();
-    let Some(first) = mailboxes.first() else { return Ok(Vec::new()) };
-    let prepared = if have_one_owner {
-        let _assumed = owners.assume(owner).map_err(|cause| owners::error(first, owner, &cause))?;
-        store.prepare(&message, &mailboxes)?
-    } else {
-        Prepared::nothing()
-    };
+    if mailboxes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let prepared = prepare(store, owners, &message, &mailboxes)?;
     // Given back with the last delivery, wherever that ends: the record may wait
     // much longer in the lane of a mailbox that hangs.
     let memory = Arc::new(uncomposed.memory);
@@ -118,10 +115,54 @@ pub(super) fn compose(
                     record.finish_claimed(at, claims.as_ref(), result.as_ref());
                 }),
             )
-            .with_prepared(prepared.clone());
+            .with_prepared(prepared.of(store.written_as(recipient.destination())));
             (at, delivery)
         })
         .collect())
+}
+
+/// What each owner's mailboxes share.
+struct ByOwner(Vec<(Option<Owner>, Prepared)>);
+
+impl ByOwner {
+    fn of(&self, owner: Option<&Owner>) -> Prepared {
+        let found = self.0.iter().find(|(its, _)| its.as_ref() == owner);
+        found.map_or_else(Prepared::nothing, |(_, prepared)| prepared.clone())
+    }
+}
+
+/// Has the store prepare the message, as each mailbox's owner. `Err`: it cannot for
+/// the only one that there is.
+fn prepare(
+    store: &dyn MailStore,
+    owners: &Owners,
+    message: &Message,
+    mailboxes: &[&Mailbox],
+) -> Result<ByOwner, DeliveryError> {
+    let mut by_owner: Vec<(Option<&Owner>, Vec<&Mailbox>)> = Vec::new();
+    for mailbox in mailboxes {
+        let owner = store.written_as(mailbox);
+        match by_owner.iter_mut().find(|(known, _)| *known == owner) {
+            Some((_, those)) => those.push(mailbox),
+            None => by_owner.push((owner, vec![mailbox])),
+        }
+    }
+    let prepare = |owner: Option<&Owner>, those: &[&Mailbox]| {
+        let Some(first) = those.first() else { return Ok(Prepared::nothing()) };
+        let assumed = owners.assume(owner);
+        let _assumed = assumed.map_err(|cause| owners::error(first, owner, &cause))?;
+        store.prepare(message, those)
+    };
+    if let [(owner, those)] = &by_owner[..] {
+        return Ok(ByOwner(vec![(owner.cloned(), prepare(*owner, those)?)]));
+    }
+    // One mailbox of its owner's shares nothing.
+    by_owner.retain(|(owner, those)| owner.is_none() || those.len() > 1);
+    let prepared = by_owner.into_iter().map(|(owner, those)| {
+        // What fails for one owner must not fail the others'; its deliveries will tell.
+        (owner.cloned(), prepare(owner, &those).unwrap_or_default())
+    });
+    Ok(ByOwner(prepared.collect()))
 }
 
 /// Has the message go into the folder of the rule that its header fits. A recipient
