@@ -4,7 +4,8 @@
 //! from which each thing's place can be read, and the move.
 //! May not: overwrite or remove anything.
 //! Holds: what was moved is durable in its new place before it goes from the old; nobody
-//! reads there but the user of the store.
+//! reads there but the user of the store. In a root of another's, as a spool is, each
+//! user has a directory of his own: what one takes out is none of the next one's.
 
 use crate::{Dir, File, Files, process, random};
 use std::{
@@ -14,8 +15,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The directory's name, as that of all files of ours in a root.
+/// The directory's name, as that of all files of ours in a root; behind it stands a
+/// user's number in a root of another's.
 pub const NAME: &str = ".postino-lost";
+
+/// Whoever may do everything anyhow.
+const ROOT_USER: u32 = 0;
 
 const DIRECTORY_MODE: u32 = 0o700;
 
@@ -45,13 +50,14 @@ impl<'a> Lost<'a> {
     /// `PermissionDenied` for one that belongs to anybody but this process's user and the
     /// root's owner, or in which others may do anything.
     pub fn open(files: &'a dyn Files, root: &Dir) -> io::Result<Self> {
-        let name = Path::new(NAME);
+        let owner = files.stat_dir(root)?.owner;
+        let name = &*name(owner);
         let is_new = match files.make_dir(root, name, DIRECTORY_MODE) {
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => false,
             made => made.map(|()| true)?,
         };
         let dir = files.open_dir(root, name)?;
-        let (status, owner) = (files.stat_dir(&dir)?, files.stat_dir(root)?.owner);
+        let status = files.stat_dir(&dir)?;
         let is_theirs = status.owner != process::user() && status.owner != owner;
         if is_theirs || status.mode & OTHERS != 0 {
             return Err(io::Error::new(
@@ -91,9 +97,17 @@ impl<'a> Lost<'a> {
     }
 }
 
-/// The path of the directory in this root.
-pub fn path_in(root: &Path) -> PathBuf {
-    root.join(NAME)
+/// The path of the directory in this root, for this process's user.
+pub fn path_in(files: &dyn Files, root: &Dir) -> io::Result<PathBuf> {
+    Ok(root.path_to(&name(files.stat_dir(root)?.owner)))
+}
+
+/// Its name in a root that belongs to this user.
+fn name(owner: u32) -> PathBuf {
+    match process::user() {
+        user if user == ROOT_USER || user == owner => NAME.into(),
+        user => format!("{NAME}-{user}").into(),
+    }
 }
 
 /// Has something made under a name that is free.

@@ -56,7 +56,9 @@ impl Findings<'_> {
     /// The same for a thing that is better off elsewhere, `name` in `dir`. One that
     /// has gone meanwhile is no finding.
     pub(crate) fn move_away(&mut self, dir: &Dir, name: &Path, path: &Path, fault: Fault) {
-        let doing = format!("move it to {}", lost::path_in(self.root.path()).display());
+        let to = lost::path_in(self.files, self.root);
+        let to = to.unwrap_or_else(|_| self.root.path().join(lost::NAME));
+        let doing = format!("move it to {}", to.display());
         let remedy = match self.repair {
             Repair::No => Remedy::Possible(doing),
             Repair::Yes => match Lost::open(self.files, self.root)

@@ -46,7 +46,7 @@ impl Reader<'_> {
         self.refuse_store_of_others()?;
         let root = self.root()?;
         let owners = self.owners(&root)?;
-        let lost = Lost::below(&**self.files, &root, owners);
+        let lost = Lost::below(&**self.files, &root, owners)?;
         let verified = Verified::default();
         let found = Vec::new();
         let mut check = Check { reader: *self, owners, lost, repair, report, found, verified };

@@ -6,7 +6,7 @@
 
 use super::super::replace;
 use crate::owners::Owners;
-use postino_files::{Dir, File, Files};
+use postino_files::{Dir, File, Files, lost};
 use postino_store::{DeliveryError, Failure};
 use std::{
     ffi::OsString,
@@ -14,9 +14,6 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
 };
-
-/// Its name in the root; it begins as the marker's does.
-const NAME: &str = ".postino-lost";
 
 /// Nobody but the store's user sees what is in it.
 const DIRECTORY_MODE: u32 = 0o700;
@@ -31,13 +28,20 @@ const PATH_OCTETS_MAX: usize = 180;
 pub(super) struct Lost<'a> {
     files: &'a dyn Files,
     root: &'a Dir,
+    path: PathBuf,
     owners: Owners,
 }
 
 impl<'a> Lost<'a> {
     /// Of this root; made at need.
-    pub(super) fn below(files: &'a dyn Files, root: &'a Dir, owners: Owners) -> Self {
-        Self { files, root, owners }
+    pub(super) fn below(
+        files: &'a dyn Files,
+        root: &'a Dir,
+        owners: Owners,
+    ) -> Result<Self, DeliveryError> {
+        let path = lost::path_in(files, root)
+            .map_err(|cause| DeliveryError::io("look at", root.path(), cause))?;
+        Ok(Self { files, root, path, owners })
     }
 
     /// A name that nothing there has, for something that lies below the root.
@@ -54,7 +58,7 @@ impl<'a> Lost<'a> {
 
     /// The path to call something by that is in there.
     pub(super) fn path_to(&self, name: &Path) -> PathBuf {
-        self.root.path().join(NAME).join(name)
+        self.path.join(name)
     }
 
     /// Moves a file there.
@@ -100,8 +104,8 @@ impl<'a> Lost<'a> {
     }
 
     fn open(&self) -> Result<Dir, DeliveryError> {
-        let (files, name) = (self.files, Path::new(NAME));
-        let failed = |doing, cause| DeliveryError::io(doing, self.root.path().join(NAME), cause);
+        let (files, name) = (self.files, Path::new(self.path.file_name().unwrap_or_default()));
+        let failed = |doing, cause| DeliveryError::io(doing, &self.path, cause);
         match files.make_dir(self.root, name, DIRECTORY_MODE) {
             // What root has made stays root's: under its name the owner of the store
             // can have put something else by now.

@@ -8,7 +8,10 @@ use crate::{
     fault::Fault,
     place::{Found, Place},
 };
-use postino_files::{Files, lost::Lost};
+use postino_files::{
+    Files,
+    lost::{Lost, path_in},
+};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -27,7 +30,10 @@ fn beside(place: &Place) -> Result<PathBuf, Fault> {
 
 /// The directory for what is lost.
 pub(crate) fn directory(place: &Place) -> Result<PathBuf, Fault> {
-    Ok(postino_files::lost::path_in(&beside(place)?))
+    let beside = beside(place)?;
+    let files = place.files();
+    let path = files.open_root(&beside).and_then(|beside| path_in(files, &beside));
+    path.map_err(|error| Fault::file("look at", &beside, &error))
 }
 
 /// Makes a file of what `fill` writes, called `name`, with more behind it where that is
