@@ -6,7 +6,7 @@
 //! May not: decide what follows from its absence; [`root`](crate::root) does.
 
 use crate::{Dir, Files, Kind, random};
-use std::{io, path::Path};
+use std::{io, ops::ControlFlow, path::Path};
 
 /// The marker's name in the root.
 pub const NAME: &str = ".postino";
@@ -42,11 +42,14 @@ pub fn is_present_at(files: &dyn Files, root: &Path) -> io::Result<bool> {
 /// Whether the root holds nothing yet: `lost+found` apart, and files of ours,
 /// whose names all begin as the marker's.
 pub fn is_new(files: &dyn Files, root: &Dir) -> io::Result<bool> {
-    let names = files.read_dir(root, NAMES_LOOKED_AT)?;
-    Ok(names.iter().all(|name| {
+    let (mut is_new, mut left) = (true, NAMES_LOOKED_AT);
+    files.visit_dir(root, &mut |name| {
         let name = name.as_encoded_bytes();
-        name.starts_with(NAME.as_bytes()) || name == b"lost+found"
-    }))
+        is_new = name.starts_with(NAME.as_bytes()) || name == b"lost+found";
+        left -= 1;
+        if is_new && left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(is_new)
 }
 
 /// Writes the marker, durably; one that is there stays as it is. Several processes
