@@ -5,7 +5,7 @@
 mod common;
 
 use common::mailbox;
-use postino_files::Kernel;
+use postino_files::{Kernel, testing::Recording};
 use postino_mbox::{Mbox, Options};
 use postino_store::{
     DeliveryError, IfMissing, MailReader, MailStore, MailboxName, Part, PathTemplate, ReadError,
@@ -73,6 +73,25 @@ fn of_a_root_only_the_account_is_seen() {
     assert_eq!(names(part.store.reader().unwrap()), ["bob@d.example"]);
     assert!(findings(part.store.reader().unwrap()).is_empty());
     assert_eq!(part.places.last(), Some(&root.path().join("d.example/bob")));
+}
+
+#[test]
+fn a_spool_is_not_gone_through_for_each_account() {
+    let spool = tempfile::tempdir().unwrap();
+    let template = PathTemplate::parse(&format!("{}/%n", spool.path().display())).unwrap();
+    let files = Arc::new(Recording::new(Arc::new(Kernel::new()), spool.path()));
+    let store = Mbox::new(template, Options::default(), files.clone());
+    // As an old spool is: without a marker.
+    for name in ["alice", "bob"] {
+        fs::write(spool.path().join(name), "").unwrap();
+    }
+    fs::create_dir(spool.path().join(".alice")).unwrap();
+    fs::write(spool.path().join(".alice/Lists"), "no mbox").unwrap();
+    let part = part_of(&store, "alice", Path::new("/nowhere"));
+    let place = spool.path().join(".alice/Lists").display().to_string();
+    assert_eq!(findings(part.store.reader().unwrap()), [place]);
+    let listed: Vec<_> = files.take().into_iter().filter(|it| it.contains("read_dir")).collect();
+    assert!(listed.iter().all(|call| call.contains(".alice")), "{listed:?}");
 }
 
 #[test]
