@@ -10,7 +10,7 @@
 
 pub use crate::root_error::RootError;
 
-use crate::{Dir, Files, Identity, Space, home, marker};
+use crate::{Dir, Files, Identity, Space, home, marker, process};
 use rustix::io::Errno;
 use std::{
     ffi::OsString,
@@ -171,7 +171,7 @@ impl Root {
         let root = match files.open_root(&self.setup.path) {
             Ok(root) => root,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.no_marker()),
-            Err(cause) => return Err(self.failed("open the store's root", cause)),
+            Err(cause) => return Err(self.unopened("open the store's root", cause)),
         };
         let unmarked = self.state().unmarked;
         if let Some(identity) = unmarked {
@@ -209,7 +209,7 @@ impl Root {
                     what: format!("{} is not there (not mounted?)", self.setup.path.display()),
                 });
             }
-            Err(cause) => return Err(self.failed("open the store's root", cause)),
+            Err(cause) => return Err(self.unopened("open the store's root", cause)),
         };
         if marker::is_present(files, &root).unwrap_or(false) {
             return Ok(root);
@@ -244,7 +244,7 @@ impl Root {
         let root = match files.open_root(&self.setup.path) {
             Ok(root) => Some(root),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(cause) => return Err(self.failed("open the store's root", cause)),
+            Err(cause) => return Err(self.unopened("open the store's root", cause)),
         };
         if let Some(root) = &root
             && self.is_marked(files, root)?
@@ -276,7 +276,7 @@ impl Root {
         }
         self.must_be_one()?;
         let root = open_or_make(files, &self.setup.path, self.setup.directory_mode)
-            .map_err(|cause| self.failed("make the store's root", cause))?;
+            .map_err(|cause| self.unopened("make the store's root", cause))?;
         if !self.is_marked(files, &root)? {
             marker::write(files, &root, self.setup.file_mode)
                 .map_err(|cause| self.failed("write the marker in", cause))?;
@@ -372,6 +372,18 @@ impl Root {
                 self.setup.store,
             ),
         }
+    }
+
+    /// Where one user of several cannot open it, what that one needs.
+    fn unopened(&self, doing: &'static str, cause: io::Error) -> RootError {
+        if cause.kind() != io::ErrorKind::PermissionDenied {
+            return self.failed(doing, cause);
+        }
+        let why = format!(
+            "{cause}; uid {} has to be able to search it and all above it, as by chmod a+x",
+            process::user()
+        );
+        self.failed(doing, io::Error::new(cause.kind(), why))
     }
 
     fn failed(&self, doing: &'static str, cause: io::Error) -> RootError {
