@@ -28,7 +28,7 @@ impl Source {
                 table
                     .get(name.account())
                     .filter(is_meant)
-                    .or_else(|| table.accounts().find(|it| it.mailbox == Some(name.account())))
+                    .or_else(|| table.of_mailbox(name.account()))
                     .or_else(|| catch_all().filter(is_meant))
                     .map(|account| of_account(name.clone(), account))
             })),

@@ -60,6 +60,8 @@ pub(super) struct Table {
     texts: String,
     /// By name.
     entries: Vec<Entry>,
+    /// Places of entries with a mailbox of another name, by that name.
+    renamed: Vec<usize>,
     domains: HashSet<Box<str>>,
 }
 
@@ -88,7 +90,7 @@ impl Table {
     /// Makes it ready to be asked. Of several accounts of one name the first
     /// stays; gives the names of those.
     pub(super) fn sort(&mut self) -> Vec<String> {
-        let Self { texts, entries, .. } = self;
+        let Self { texts, entries, renamed, .. } = self;
         let name = |entry: &Entry| text(texts, entry.name);
         // Where a name begins in the block says which came first.
         entries.sort_unstable_by(|a, b| (name(a), a.name.start).cmp(&(name(b), b.name.start)));
@@ -102,6 +104,11 @@ impl Table {
         });
         entries.shrink_to_fit();
         texts.shrink_to_fit();
+        let named = entries.iter().enumerate();
+        let mut by_mailbox: Vec<_> =
+            named.filter_map(|(at, entry)| Some((text(texts, entry.mailbox?), at))).collect();
+        by_mailbox.sort_unstable();
+        *renamed = by_mailbox.into_iter().map(|(_, at)| at).collect();
         repeated
     }
 
@@ -119,6 +126,15 @@ impl Table {
     pub(super) fn get(&self, name: &str) -> Option<Account<'_>> {
         let found = self.entries.binary_search_by(|entry| self.text(entry.name).cmp(name));
         self.entries.get(found.ok()?).map(|entry| self.account(entry))
+    }
+
+    /// The first account, by name, that says of itself that its mailbox has this name.
+    pub(super) fn of_mailbox(&self, name: &str) -> Option<Account<'_>> {
+        let entry = |at: &usize| self.entries.get(*at);
+        let mailbox = |at: &usize| Some(self.text(entry(at)?.mailbox?));
+        let first = self.renamed.partition_point(|at| mailbox(at) < Some(name));
+        let found = self.renamed.get(first).filter(|at| mailbox(at) == Some(name))?;
+        entry(found).map(|entry| self.account(entry))
     }
 
     /// All accounts, by name.
@@ -218,6 +234,19 @@ mod tests {
         }
         assert!(table.has_domain("d") && table.has_domain("e") && !table.has_domain("f"));
         assert_eq!(table.len(), 4);
+    }
+
+    #[test]
+    fn of_several_that_name_one_mailbox_the_first_by_name_is_found() {
+        let mut table = Table::default();
+        let names = [("d@d", Some("x@d")), ("b@d", Some("y@d")), ("c@d", Some("x@d")), ("x", None)];
+        for (name, mailbox) in names {
+            table.push(Account { mailbox, ..account(name) }).unwrap();
+        }
+        table.sort();
+        let found = |name| table.of_mailbox(name).map(|account| account.name);
+        assert_eq!(["x@d", "y@d"].map(found), [Some("c@d"), Some("b@d")]);
+        assert_eq!(["", "x", "x@", "x@da", "z@d", "b@d"].map(found), [None; 6]);
     }
 
     #[test]
