@@ -8,7 +8,7 @@ use crate::{
 use std::{
     fs::{self, Permissions},
     os::unix::{
-        fs::{MetadataExt, PermissionsExt, chown},
+        fs::{MetadataExt, PermissionsExt, chown, lchown, symlink},
         process::CommandExt,
     },
     path::{Path, PathBuf},
@@ -250,6 +250,61 @@ fn as_root_the_mailboxes_of_a_spool_are_their_users() {
     // Who is not in the file is looked for as before.
     done(&["init", &store, "bob"]);
     assert_eq!(done(&[&["mailboxes"], &of[..]].concat()).lines().count(), 2);
+}
+
+#[test]
+fn a_repair_of_a_spool_keeps_what_each_user_has_lost_apart_and_tells_it_once() {
+    if !are_root() {
+        return;
+    }
+    let folder = folder();
+    let spool = folder.path().join("spool");
+    fs::create_dir(&spool).unwrap();
+    chown(&spool, Some(0), Some(8)).unwrap();
+    fs::set_permissions(&spool, Permissions::from_mode(0o2775)).unwrap();
+    let lines = [("alice", 54_005), ("bob", 54_006)];
+    let lines = lines.map(|(name, uid)| (name, (uid, uid), Path::new("/")));
+    let users = users_file(folder.path(), &lines);
+    let store = format!("mbox:{}/%n", spool.display());
+    let of = ["--store", &store, &users, "--mail-group=8"];
+    for (name, ids, _) in lines {
+        let list = format!("{name}@d.example/Lists");
+        done(&["init", &store, &users, "--mail-group=8", &format!("{name}@d.example"), &list]);
+        let link = spool.join(format!(".{name}/link"));
+        symlink("/etc/passwd", &link).unwrap();
+        lchown(&link, Some(ids.0), Some(8)).unwrap();
+    }
+    let told = done(&[&["verify", "--repair", "--yes"], &of[..]].concat());
+    assert!(told.contains("0 damaged, 2 stray, 2 mended"), "{told}");
+    for (name, (uid, _), _) in lines {
+        let lost = spool.join(format!(".postino-lost-{uid}"));
+        let status = fs::metadata(&lost).unwrap();
+        assert_eq!((status.uid(), status.mode() & 0o777), (uid, 0o700));
+        let entry = fs::read_dir(&lost).unwrap().next().unwrap().unwrap().file_name();
+        assert!(entry.to_string_lossy().contains(name), "{entry:?}");
+    }
+    let told = done(&[&["verify"], &of[..]].concat());
+    assert!(told.starts_with("4 mailboxes") && told.lines().count() == 1, "{told}");
+}
+
+#[test]
+fn whose_root_a_user_cannot_enter_is_told_what_he_needs() {
+    if !are_root() {
+        return;
+    }
+    let folder = folder();
+    let root = folder.path().join("mail");
+    let store = format!("maildir:{}", root.display());
+    done(&["init", &store]);
+    let users = users_file(folder.path(), &[("a", (54_009, 54_009), Path::new("/"))]);
+    for line in [
+        &["init", &store, &users, "a@d.example"][..],
+        &["messages", "a@d.example", "--store", &store, &users],
+    ] {
+        let told = run(line);
+        assert_eq!(told.code, 77, "{}", told.err);
+        assert!(told.err.contains("uid 54009 has to be able to search it"), "{}", told.err);
+    }
 }
 
 #[test]

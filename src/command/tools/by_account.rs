@@ -14,10 +14,10 @@ use postino_store::{
 };
 use rustix::process;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     io,
     ops::ControlFlow,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -37,6 +37,8 @@ pub(super) struct ByAccount {
 struct Accounts {
     /// By name, each with its mailboxes.
     found: BTreeMap<MailboxName, (Mailbox, Vec<MailboxName>)>,
+    /// Where these lie.
+    places: HashSet<PathBuf>,
     strays: Vec<Stray>,
     /// Accounts that are known, but could not be listed.
     unread: BTreeSet<MailboxName>,
@@ -118,7 +120,7 @@ impl ByAccount {
         let known =
             self.known.accounts().map_err(|cause| DeliveryError::io("list", "users", cause))?;
         let mut accounts = Accounts::default();
-        let mut paths: Vec<PathBuf> = Vec::new();
+        let mut known_places = HashSet::new();
         let mut foreign = 0;
         for mailbox in known {
             if !self.known.can_act_for(&mailbox) {
@@ -135,16 +137,17 @@ impl ByAccount {
             let Some(part) = place.part().filter(|_| !self.known.has_of_another(&place)) else {
                 continue;
             };
-            paths.extend_from_slice(&part.places);
+            known_places.extend(part.places.iter().cloned());
             match self.mailboxes_of(&place, &mut accounts.strays) {
                 Ok(names) => {
+                    accounts.places.extend(part.places.iter().cloned());
                     accounts.found.insert(name, (place.mailbox, names));
                 }
                 Err(ReadError::Store(DeliveryError::StoreMissing { .. }))
                     if self.known.is_in_homes => {}
                 Err(error) => {
                     let path = part.places.last().cloned().unwrap_or_default();
-                    let why = format!("is not to be read: {error}");
+                    let why = format!("is {name}'s, and not to be read: {error}");
                     accounts.strays.push(Stray { path, why });
                     accounts.unread.insert(name);
                 }
@@ -155,13 +158,17 @@ impl ByAccount {
             accounts.strays.push(Stray { path: format!("{foreign} accounts").into(), why });
         }
         if !self.known.is_in_homes {
-            self.add_others(&mut accounts, &paths)?;
+            self.add_others(&mut accounts, &known_places)?;
         }
         Ok(accounts)
     }
 
     /// Adds what lies in the store of nobody who is known.
-    fn add_others(&self, accounts: &mut Accounts, known: &[PathBuf]) -> Result<(), ReadError> {
+    fn add_others(
+        &self,
+        accounts: &mut Accounts,
+        known: &HashSet<PathBuf>,
+    ) -> Result<(), ReadError> {
         let Some(reader) = self.known.store.reader() else { return Ok(()) };
         let (mut names, mut strays) = (Vec::new(), Vec::new());
         reader.mailboxes(&mut |found| {
@@ -172,16 +179,20 @@ impl ByAccount {
             ControlFlow::Continue(())
         })?;
         // What root does not read, since it is a user's, has been read as that user.
-        strays.retain(|stray| !known.iter().any(|place| stray.path.starts_with(place)));
+        strays.retain(|stray| !lies_in(known, &stray.path));
         accounts.strays.append(&mut strays);
         names.retain(|name| {
             let inbox = name.inbox();
             !accounts.found.contains_key(&inbox) && !accounts.unread.contains(&inbox)
         });
         for name in names {
-            let mailbox = || Mailbox::new(name.inbox(), IfMissing::Refuse);
-            let account = accounts.found.entry(name.inbox());
-            account.or_insert_with(|| (mailbox(), Vec::new())).1.push(name);
+            let account = accounts.found.entry(name.inbox()).or_insert_with(|| {
+                let mailbox = Mailbox::new(name.inbox(), IfMissing::Refuse);
+                let part = self.known.store.part(&mailbox).ok().flatten();
+                accounts.places.extend(part.into_iter().flat_map(|part| part.places));
+                (mailbox, Vec::new())
+            });
+            account.1.push(name);
         }
         Ok(())
     }
@@ -205,6 +216,11 @@ impl ByAccount {
         })??;
         Ok(names)
     }
+}
+
+/// Whether a path is one of these places, or below one.
+fn lies_in(places: &HashSet<PathBuf>, path: &Path) -> bool {
+    path.ancestors().any(|above| places.contains(above))
 }
 
 impl MailStore for ByAccount {
@@ -315,9 +331,10 @@ impl MailReader for ByAccount {
         repair: Repair,
         report: &mut dyn FnMut(Finding),
     ) -> Result<Verified, ReadError> {
-        let Accounts { found, strays, .. } = self.accounts()?;
+        let Accounts { found, places, strays, .. } = self.accounts()?;
         let mut verified = Verified::default();
-        for Stray { path, why } in strays {
+        // What lies in an account's places its own check tells.
+        for Stray { path, why } in strays.into_iter().filter(|it| !lies_in(&places, &it.path)) {
             report(Finding {
                 kind: FindingKind::Stray,
                 place: path.display().to_string(),
