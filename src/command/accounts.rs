@@ -56,9 +56,15 @@ impl Asked<'_> {
         }
     }
 
-    /// The accounts; none where nothing is said of them. The complaint is printed.
-    pub(super) fn load(&self, stores: &Stores) -> Result<Option<Accounts>, Exit> {
-        match accounts::Accounts::load(&self.sources(stores)) {
+    /// The accounts as those of the store of this URL; none where nothing is said of
+    /// them. The complaint is printed.
+    pub(super) fn load(&self, stores: &Stores, url: &str) -> Result<Option<Accounts>, Exit> {
+        let mut sources = self.sources(stores);
+        if self.config.is_none() && self.users.is_some() {
+            let text = url.to_owned();
+            sources.flags.add("store", Value { text, origin: "--store".to_owned() });
+        }
+        match accounts::Accounts::load(&sources) {
             Ok(found) => Ok(found.map(Accounts::new)),
             Err(errors) => {
                 complain!("{errors}");
@@ -171,6 +177,17 @@ impl Known {
         }
     }
 
+    /// The same for what is to be put there, which nobody would find where the account's
+    /// mail lies in another store. May block.
+    pub(super) fn place_to_fill(&self, name: &MailboxName) -> Result<Place, DeliveryError> {
+        let place = self.place(name)?;
+        let Some(location) = place.mailbox.location() else { return Ok(place) };
+        let why = format!("its user has a store of his own, {location}; name that one instead");
+        let cause = io::Error::other(why);
+        let path = name.as_str().into();
+        Err(DeliveryError::Misconfigured(Failure { doing: "put mail into", path, cause }))
+    }
+
     /// Where the mailbox of this name is to be looked into: in the whole store, where
     /// that has another's there than the account's. May block.
     #[cfg(feature = "tools")]
@@ -227,7 +244,8 @@ impl Known {
 
     /// Makes these mailboxes, each as its owner.
     pub(super) fn init(&self, names: &[MailboxName]) -> Result<(), DeliveryError> {
-        let places = names.iter().map(|name| self.place(name)).collect::<Result<Vec<_>, _>>()?;
+        let places =
+            names.iter().map(|name| self.place_to_fill(name)).collect::<Result<Vec<_>, _>>()?;
         if !self.is_in_homes {
             self.store.init(&[])?;
         }

@@ -42,7 +42,7 @@ fn name(text: &str) -> Result<MailboxName, NameError> {
 
 /// Makes them; the complaint is printed.
 fn make(arguments: &Init, mailboxes: &[MailboxName], stores: &Stores) -> Result<(), Exit> {
-    let accounts = arguments.accounts().load(stores)?;
+    let accounts = arguments.accounts().load(stores, &arguments.store)?;
     let options = stores::Options {
         hostname: names::host_name(),
         require_marker: true,

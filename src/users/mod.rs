@@ -290,11 +290,7 @@ impl Users {
             None => mailbox_name(user, domain)?,
         };
         let quota = account.quota.unwrap_or(self.quota);
-        let location = account.location;
-        let mut mailbox = named::of_account(name, account).with_quota(quota);
-        if let Some(location) = location {
-            mailbox = mailbox.with_location(location.to_owned());
-        }
+        let mailbox = named::of_account(name, account).with_quota(quota);
         Ok(known(self.detail.apply(mailbox, detail)))
     }
 

@@ -1,10 +1,13 @@
 //! Accounts by the names of their mailboxes, for commands.
 //!
 //! Lives here: which account a mailbox's name means, and all that there are, with
-//! home and owner.
+//! home, owner and store of its own.
 //! May not: say whether mail is taken: what a disabled account has can be read.
 
-use super::{Refusal, Source, table::Account};
+use super::{
+    Refusal, Source,
+    table::{Account, Standing},
+};
 use crate::{reply, sys::names::Login};
 use postino_store::{IfMissing, Mailbox, MailboxName, Owner};
 use std::{collections::BTreeMap, io};
@@ -81,6 +84,9 @@ impl Source {
     }
 }
 
+/// Stands for the store of an account whose mail goes nowhere.
+const UNUSABLE: &str = "one that cannot be used";
+
 /// The mailbox of this name of an account of a users file.
 pub(super) fn of_account(name: MailboxName, account: Account<'_>) -> Mailbox {
     let mut mailbox = Mailbox::new(name, IfMissing::Create);
@@ -90,7 +96,11 @@ pub(super) fn of_account(name: MailboxName, account: Account<'_>) -> Mailbox {
     if let Some(owner) = account.owner {
         mailbox = mailbox.with_owner(owner);
     }
-    mailbox
+    let is_unusable = account.standing == Standing::Unusable;
+    match account.location.or_else(|| is_unusable.then_some(UNUSABLE)) {
+        Some(location) => mailbox.with_location(location.to_owned()),
+        None => mailbox,
+    }
 }
 
 /// The mailbox of this name of a user of the system.

@@ -288,6 +288,53 @@ fn a_repair_of_a_spool_keeps_what_each_user_has_lost_apart_and_tells_it_once() {
 }
 
 #[test]
+fn root_puts_nothing_into_a_place_that_another_user_has_taken() {
+    if !are_root() {
+        return;
+    }
+    let folder = folder();
+    let at = |name: &str| folder.path().join(name);
+    let [source, target] =
+        ["source", "target"].map(|name| format!("maildir:{}", at(name).display()));
+    done(&["init", &source, "carol"]);
+    fs::write(at("source/carol/cur/1.a:2,"), "Subject: x\n\ntext\n").unwrap();
+    done(&["init", &target]);
+    fs::set_permissions(at("target"), Permissions::from_mode(0o1777)).unwrap();
+    for name in ["carol", "carol/new", "carol/cur", "carol/tmp"] {
+        fs::create_dir(at("target").join(name)).unwrap();
+        chown(at("target").join(name), Some(54_007), None).unwrap();
+    }
+    let users = users_file(folder.path(), &[("alice", (54_008, 54_008), Path::new("/"))]);
+    let told = run(&["copy", &source, &target, &users]);
+    assert_eq!(told.code, 1, "{}", told.err);
+    assert!(told.err.contains("nobody knows its owner"), "{}", told.err);
+    assert_owned(&at("target/carol"), (54_007, fs::metadata(at("target")).unwrap().gid()));
+}
+
+#[test]
+fn nothing_is_put_where_a_user_with_a_store_of_his_own_has_no_mail() {
+    let folder = folder();
+    let (home, root) = (folder.path().join("home"), folder.path().join("mail"));
+    fs::create_dir(&home).unwrap();
+    let line = |own: &str| {
+        let home = home.display();
+        fs::write(folder.path().join("users"), format!("a@d.example:x::::{home}::{own}\n"))
+            .unwrap();
+    };
+    let users = format!("--users=file:{}", folder.path().join("users").display());
+    line("userdb_mail=maildir:~/Own");
+    let told = run(&["init", "maildir:%h/Maildir", &users, "a@d.example"]);
+    assert_ne!(told.code, 0, "{}", told.out);
+    assert!(told.err.contains("a store of his own"), "{}", told.err);
+    assert_eq!(fs::read_dir(&home).unwrap().count(), 0);
+    // One that is no other than the store that is named.
+    let store = format!("maildir:{}/%d/%n", root.display());
+    line(&format!("userdb_mail=maildir:{}/d.example/a", root.display()));
+    done(&["init", &store, &users, "a@d.example"]);
+    assert!(root.join("d.example/a/new").is_dir());
+}
+
+#[test]
 fn whose_root_a_user_cannot_enter_is_told_what_he_needs() {
     if !are_root() {
         return;

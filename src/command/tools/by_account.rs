@@ -15,8 +15,9 @@ use postino_store::{
 use rustix::process;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    io,
+    fs, io,
     ops::ControlFlow,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -55,14 +56,14 @@ impl ByAccount {
     /// The mailbox to store messages in. As root nobody's mail is put into a store of
     /// somebody who could not read it then.
     pub(super) fn mailbox_to_fill(&self, name: &MailboxName) -> Result<Mailbox, DeliveryError> {
-        let place = self.known.place(name)?;
+        let place = self.known.place_to_fill(name)?;
         let mailbox = &place.mailbox;
         if self.known.store.written_as(mailbox).is_some() || !process::geteuid().is_root() {
             return Ok(mailbox.clone());
         }
-        let owner = place.store(&self.known).reader().map_or(Ok(None), MailReader::owner);
-        match owner {
-            Ok(Some(owner @ 1..)) => {
+        let of_store = place.store(&self.known).reader().map_or(Ok(None), MailReader::owner);
+        match self.owner_there(mailbox).or(of_store.unwrap_or_default()) {
+            Some(owner @ 1..) => {
                 let why = format!("nobody knows its owner, and it lies in what is uid {owner}'s");
                 let cause = io::Error::new(io::ErrorKind::PermissionDenied, why);
                 let path = name.as_str().into();
@@ -70,6 +71,13 @@ impl ByAccount {
             }
             _ => Ok(mailbox.clone()),
         }
+    }
+
+    /// To whom the mailbox's directory or file belongs, where it is there and not root's.
+    fn owner_there(&self, mailbox: &Mailbox) -> Option<u32> {
+        let part = self.known.store.part(mailbox).ok()??;
+        let status = fs::symlink_metadata(part.places.last()?).ok()?;
+        Some(status.uid()).filter(|owner| *owner != 0)
     }
 
     fn place(&self, name: &MailboxName) -> Result<Arc<Place>, DeliveryError> {

@@ -50,7 +50,7 @@ impl Place<'_> {
         let lock_wait = duration("lock-wait", self.lock_wait)?;
         let (url, store, accounts) = match self.store {
             Some(url) => {
-                let accounts = self.accounts.load(stores)?;
+                let accounts = self.accounts.load(stores, url)?;
                 let is_shared = accounts.as_ref().is_some_and(|it| it.shared_with_group);
                 (url.to_owned(), open(url, stores, false, is_shared)?, accounts)
             }
