@@ -95,6 +95,22 @@ fn what_a_repair_takes_away_is_not_held_any_more() {
     assert!(!sum_file(&place).exists());
 }
 
+#[test]
+fn a_directory_in_the_place_of_the_sums_is_damage_that_a_repair_moves_away() {
+    let place = Place::new();
+    let store = opened(&place);
+    deliver_sized(&store, alice(10_000, None), 500).unwrap();
+    fs::remove_file(sum_file(&place)).unwrap();
+    fs::create_dir(sum_file(&place)).unwrap();
+    assert!(deliver_sized(&store, alice(10_000, None), 300).is_err());
+    let found = findings(&store, Repair::Yes);
+    let [Finding { kind: FindingKind::Damage, remedy: Remedy::Done(_), .. }] = &found[..] else {
+        panic!("{found:#?}");
+    };
+    deliver_sized(&store, alice(10_000, None), 300).unwrap();
+    assert_eq!(findings(&store, Repair::No), []);
+}
+
 fn sum_file(place: &Place) -> PathBuf {
     place.root().join("alice/maildirsize")
 }

@@ -8,6 +8,7 @@ use super::{
     findings::{Fault, Findings},
 };
 use crate::{location::Location, quota, read::remove};
+use postino_files::Kind;
 use postino_store::{Remedy, Repair};
 use std::{path::Path, thread};
 
@@ -18,11 +19,20 @@ pub(crate) fn check(findings: &mut Findings<'_>, location: &Location) {
     let account = if location.is_folder { remove::parent(path) } else { Some(path) };
     // What was not read has been told.
     let Some(Ok(dir)) = account.map(|path| files.open_dir(root, path)) else { return };
+    let at = account.unwrap_or(path).join(quota::NAME);
+    // Anything else that stands there gives way to the one that a delivery makes.
+    if !location.is_folder
+        && files.stat(root, &at).is_ok_and(|status| status.kind == Kind::Directory)
+    {
+        let advice = "where there is a quota no mail is taken for the account; see who made it";
+        let fault = Fault::damage("is a directory, not a count of what is held", advice);
+        findings.move_away(&dir, Path::new(quota::NAME), &at, fault);
+    }
     if std::mem::take(&mut findings.has_moved) {
         let _ = quota::forget(files, &dir);
     }
     if !location.is_folder {
-        check_sum(findings, path, &path.join(quota::NAME));
+        check_sum(findings, path, &at);
     }
 }
 
