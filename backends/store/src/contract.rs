@@ -65,6 +65,7 @@
 
 mod faults;
 mod folders;
+pub mod parts;
 mod reading;
 mod rules;
 
