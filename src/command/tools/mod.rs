@@ -5,8 +5,8 @@
 //! May not: serve.
 
 mod arguments;
+mod as_owners;
 mod backup;
-mod by_account;
 mod cat;
 mod copy;
 mod delete;

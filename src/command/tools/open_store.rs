@@ -4,7 +4,7 @@
 //! for what others have locked; and the exit code of what the store refused.
 //! May not: make or change anything.
 
-use super::{by_account::ByAccount, lock_wait::unlocked};
+use super::{as_owners::AsOwners, lock_wait::unlocked};
 use crate::{
     command::{
         accounts::{Accounts, Asked, Known},
@@ -38,7 +38,7 @@ pub(super) struct Opened {
     /// The store.
     pub(super) store: Arc<dyn MailStore>,
     /// The same where it is called account by account.
-    pub(super) by_account: Option<Arc<ByAccount>>,
+    pub(super) as_owners: Option<Arc<AsOwners>>,
     /// How long what is locked is tried again.
     pub(super) lock_wait: Duration,
 }
@@ -57,12 +57,12 @@ impl Place<'_> {
             None => self.configured(stores)?,
         };
         let known = Known::of(&url, &store, accounts.as_ref())?;
-        let by_account = known.map(|known| Arc::new(ByAccount::new(&url, known)));
-        let store = match &by_account {
-            Some(by_account) => Arc::clone(by_account) as Arc<dyn MailStore>,
+        let as_owners = known.map(|known| Arc::new(AsOwners::new(&url, known)));
+        let store = match &as_owners {
+            Some(as_owners) => Arc::clone(as_owners) as Arc<dyn MailStore>,
             None => store,
         };
-        Ok(Opened { url, store, by_account, lock_wait })
+        Ok(Opened { url, store, as_owners, lock_wait })
     }
 
     fn configured(&self, stores: &Stores) -> Result<Configured, Exit> {

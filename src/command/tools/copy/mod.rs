@@ -65,7 +65,7 @@ pub(super) fn run(arguments: &Copy, stores: &Stores) -> Result<Exit, Exit> {
     })?;
     limits::raise_descriptors();
     let is_there = tell_apart(&from, &to)?;
-    if is_there && !arguments.dry_run && to.by_account.is_none() {
+    if is_there && !arguments.dry_run && to.as_owners.is_none() {
         check_owner(&to)?;
     }
     let tally = Tally::default();
@@ -80,7 +80,7 @@ pub(super) fn run(arguments: &Copy, stores: &Stores) -> Result<Exit, Exit> {
             exit
         })?;
     }
-    let target = Target::new(&*to.store, to.by_account.as_deref(), to.lock_wait);
+    let target = Target::new(&*to.store, to.as_owners.as_deref(), to.lock_wait);
     let dry_run = arguments.dry_run;
     let held = (is_there || !dry_run).then_some(held);
     copy_all(&Route { source, target: &target, held, dry_run, tally: &tally }, &names, began);

@@ -9,7 +9,7 @@
 //! queue, and are withdrawn at a deadline; here whoever has read a batch stores it.
 
 use super::{
-    super::{by_account::ByAccount, lock_wait::LockWait},
+    super::{as_owners::AsOwners, lock_wait::LockWait},
     letter::Letter,
 };
 use postino_store::{Delivery, DeliveryError, IfMissing, Lane, MailStore, Mailbox, MailboxName};
@@ -29,7 +29,7 @@ pub(super) type Outcome = Result<(), DeliveryError>;
 /// The store that is copied to.
 pub(super) struct Target<'a> {
     store: &'a dyn MailStore,
-    by_account: Option<&'a ByAccount>,
+    as_owners: Option<&'a AsOwners>,
     lock_wait: Duration,
     places: Places,
     /// Somebody does the store's upkeep.
@@ -40,16 +40,16 @@ impl<'a> Target<'a> {
     /// This store, whose locks are waited for so long where others hold them.
     pub(super) fn new(
         store: &'a dyn MailStore,
-        by_account: Option<&'a ByAccount>,
+        as_owners: Option<&'a AsOwners>,
         lock_wait: Duration,
     ) -> Self {
         let (places, in_upkeep) = (Places::default(), AtomicBool::new(false));
-        Self { store, by_account, lock_wait, places, in_upkeep }
+        Self { store, as_owners, lock_wait, places, in_upkeep }
     }
 
     /// The mailbox of this name, to be made where it is missing.
     pub(super) fn mailbox(&self, name: &MailboxName) -> Result<Mailbox, DeliveryError> {
-        match self.by_account {
+        match self.as_owners {
             Some(store) => store.mailbox_to_fill(name),
             None => Ok(Mailbox::new(name.clone(), IfMissing::Create)),
         }

@@ -1,6 +1,6 @@
 //! A store that is called account by account, each as its owner.
 //!
-//! Lives here: [`ByAccount`], which is the store to all commands, and finds for a name
+//! Lives here: [`AsOwners`], which is the store to all commands, and finds for a name
 //! the account's part of it.
 //! May not: act as anybody for longer than a call of the store takes: no thread is
 //! started in one.
@@ -26,7 +26,7 @@ use std::{
 const PLACES_MAX: usize = 64;
 
 /// A store of known accounts.
-pub(super) struct ByAccount {
+pub(super) struct AsOwners {
     known: Known,
     /// Its URL's path, which is all that it is as a whole where it lies in homes.
     path: String,
@@ -45,7 +45,7 @@ struct Accounts {
     unread: BTreeSet<MailboxName>,
 }
 
-impl ByAccount {
+impl AsOwners {
     /// The store of this URL.
     pub(super) fn new(url: &str, known: Known) -> Self {
         let (_, path) = url.split_once(':').unwrap_or(("", url));
@@ -231,7 +231,7 @@ fn lies_in(places: &HashSet<PathBuf>, path: &Path) -> bool {
     path.ancestors().any(|above| places.contains(above))
 }
 
-impl MailStore for ByAccount {
+impl MailStore for AsOwners {
     fn deliver(&self, delivery: &Delivery) -> Result<DeliveryId, DeliveryError> {
         self.known.act(delivery.mailbox(), || self.known.store.deliver(delivery))?
     }
@@ -287,7 +287,7 @@ impl MailStore for ByAccount {
     }
 }
 
-impl MailReader for ByAccount {
+impl MailReader for AsOwners {
     fn identity(&self) -> Result<String, ReadError> {
         match self.known.store.reader() {
             Some(reader) if !self.known.is_in_homes => reader.identity(),
