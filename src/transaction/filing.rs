@@ -1,6 +1,6 @@
 //! Filing by header: which folder a message belongs into.
 //!
-//! Lives here: the rules in their order; below it what a [rule] says, and the [scan]
+//! Lives here: the rules in their order; below it what a `rule` says, and the `scan`
 //! of a message's header.
 //! May not: know a mailbox.
 

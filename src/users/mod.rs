@@ -1,7 +1,7 @@
 //! Who may receive: from a forward-path to a mailbox.
 //!
 //! Lives here: the rules of each source of users, domains, postmaster; below it
-//! the [users file](file), Dovecot's [format](passwd_file) of it, the system's
+//! the users `file`, Dovecot's format of it (`passwd_file`), the system's
 //! users, the detail behind the delimiter.
 //! May not: block on the way to a [`Resolution`]; what must be asked of the system
 //! or of the store is asked by a worker.

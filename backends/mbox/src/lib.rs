@@ -1,6 +1,6 @@
 //! The mbox store: all messages of a mailbox in one file, as mbox(5) has it.
 //!
-//! Lives here: [`Mbox`] as a store; below it how deliveries are [stored](storing),
+//! Lives here: [`Mbox`] as a store; below it how deliveries are stored (`storing`),
 //! and the reading side, under the feature `reader`.
 //! May not: touch the disk but through [`Files`]; wait for a lock in a delivery, or
 //! change in one what stands in a mailbox already, its torn end apart.
